@@ -1,0 +1,357 @@
+"""Where a daemon is and how to reach it: addresses, TLS, proxies.
+
+Mirrors the dialling half of client/client.go, v0.32.2, and what grpc-go does with an address: `unix:` names a
+socket, `tcp://HOST:PORT` and everything else is a TCP address; connection helpers (`docker-container://`, …)
+come first. Dialers are plain functions that block; the asyncio driver calls them in a thread.
+
+Differs on purpose: for `tcp://` beyond loopback a server name without a CA certificate is refused, because the
+connection would not be encrypted; `docker://` and `embedded://` are addresses of ours.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from pybuildkit.golang import errors, url
+from pybuildkit.golang.errors import BuildkitError
+from pybuildkit.golang.strconv import quote
+
+if TYPE_CHECKING:
+    import ssl
+
+    from pybuildkit.rpc import Endpoint
+
+DEFAULT_ADDRESS = "unix:///run/buildkit/buildkitd.sock"
+
+Dialer = Callable[["float | None"], "Endpoint"]
+
+
+class DialError(BuildkitError):
+    """The daemon's address could not be reached; the text is that of Go's dialler."""
+
+    def __init__(self, text: str, cause: BaseException | None = None) -> None:
+        super().__init__(text)
+        self.__cause__ = cause
+
+
+@dataclass(frozen=True, kw_only=True)
+class Credentials:
+    """TLS files and names.
+
+    Args:
+        server_name: the name to verify on the daemon's certificate.
+        ca_cert: path of the CA certificates; "" for none.
+        ca_cert_system: whether the system's CA certificates count too.
+        cert, key: paths of the client's certificate and key; "" for none.
+    """
+
+    server_name: str = ""
+    ca_cert: str = ""
+    ca_cert_system: bool = False
+    cert: str = ""
+    key: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Target:
+    """A daemon's address, resolved: how to dial it, and the authority to name in requests."""
+
+    dial: Dialer
+    authority: str
+    address: str
+
+
+def resolve(address: str, credentials: Credentials | None = None) -> Target:
+    """Read an address.
+
+    Args:
+        address: `unix:///path`, `tcp://host:port`, a connection helper's URL; "" for the default address.
+        credentials: the TLS files; None for a connection without TLS.
+
+    Raises:
+        BuildkitError: when the address or a TLS file cannot be read. Nothing is dialled yet.
+    """
+    from pybuildkit.client.connhelper import get_connection_helper
+
+    tls = load_credentials(credentials) if credentials is not None else None
+    helper = get_connection_helper(address)
+    address = address or DEFAULT_ADDRESS
+    parsed = url.parse(address)
+    server_name = credentials.server_name if credentials is not None else ""
+    authority = server_name or parsed.host
+    if helper is not None:
+        return Target(dial=helper, authority=authority or "localhost", address=address)
+    if parsed.scheme == "tcp":
+        if not parsed.host:
+            raise BuildkitError(
+                'failed to dial "" . make sure buildkitd is running: failed to exit idle mode: '
+                "failed to start resolver: passthrough: received empty target in Build()"
+            )
+        check_plain_text(parsed, credentials)
+        return Target(dial=_tcp_dialer(parsed.host, tls, server_name), authority=authority, address=address)
+    if parsed.scheme == "unix":
+        path = parsed.opaque or parsed.path
+        return Target(dial=_unix_dialer(path, tls, server_name), authority=authority or "localhost", address=address)
+    return Target(dial=_tcp_dialer(address, tls, server_name), authority=authority or "localhost", address=address)
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host name or IP address stays on this machine by its name alone."""
+    return host == "localhost" or host.endswith(".localhost") or host.startswith("127.") or host == "::1"
+
+
+def check_plain_text(parsed: url.URL, credentials: Credentials | None) -> None:
+    """Refuse a server name to verify on a connection that will not be encrypted."""
+    if credentials is None or is_loopback(parsed.hostname()):
+        return
+    if credentials.server_name and not (credentials.ca_cert or credentials.ca_cert_system or credentials.cert):
+        raise BuildkitError(
+            f"--tlsservername {credentials.server_name} needs --tlscacert: without it the connection to "
+            f"{parsed.host} would not be encrypted"
+        )
+
+
+def load_credentials(credentials: Credentials) -> ssl.SSLContext | None:
+    """The TLS context of the given files; None where only a server name is given.
+
+    Raises:
+        BuildkitError: "could not read ca certificate: …", "failed to append ca certs", "could not read
+            certificate/key: …".
+    """
+    if not (credentials.ca_cert or credentials.ca_cert_system or credentials.cert or credentials.key):
+        return None
+    import ssl
+
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    tls.set_alpn_protocols(["h2"])
+    if credentials.ca_cert_system:
+        tls.load_default_certs()
+    if credentials.ca_cert:
+        try:
+            with open(credentials.ca_cert, encoding="utf-8", errors="surrogateescape") as file:
+                text = file.read()
+        except OSError as err:
+            raise errors.wrap(err, "could not read ca certificate") from err
+        try:
+            tls.load_verify_locations(cadata=text)
+        except (ssl.SSLError, ValueError) as err:
+            raise BuildkitError("failed to append ca certs") from err
+    if credentials.cert or credentials.key:
+        _load_key_pair(tls, credentials)
+    return tls
+
+
+def _load_key_pair(tls: ssl.SSLContext, credentials: Credentials) -> None:
+    import ssl
+
+    text = "could not read certificate/key"
+    for path, kind in ((credentials.cert, "certificate"), (credentials.key, "key")):
+        try:
+            with open(path, "rb") as file:
+                data = file.read()
+        except OSError as err:
+            raise errors.wrap(err, text) from err
+        if b"-----BEGIN" not in data:
+            raise BuildkitError(f"{text}: tls: failed to find any PEM data in {kind} input")
+    try:
+        tls.load_cert_chain(credentials.cert, credentials.key)
+    except (ssl.SSLError, ValueError) as err:
+        reason = getattr(err, "reason", None) or str(err)
+        raise BuildkitError(f"{text}: tls: {str(reason).lower().replace('_', ' ')}") from err
+
+
+def connect_unix(path: str, timeout: float | None) -> socket.socket:
+    """A connected Unix socket.
+
+    Raises:
+        DialError: with Go's text, such as "dial unix PATH: connect: no such file or directory".
+    """
+    if not path:
+        raise DialError("dial unix: missing address")
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        sock.settimeout(timeout)
+        sock.connect(path)
+        sock.settimeout(None)
+    except TimeoutError as err:
+        sock.close()
+        raise DialError(f"dial unix {path}: i/o timeout", err) from err
+    except OSError as err:
+        sock.close()
+        if err.errno is None:
+            raise DialError(f"dial unix {path}: connect: invalid argument", err) from err
+        raise DialError(f"dial unix {path}: connect: {os.strerror(err.errno).lower()}", err) from err
+    return sock
+
+
+def _unix_dialer(path: str, tls: ssl.SSLContext | None, server_name: str) -> Dialer:
+    def dial(timeout: float | None) -> Endpoint:
+        from pybuildkit.rpc import Endpoint
+
+        return Endpoint(sock=connect_unix(path, timeout), tls=tls, server_hostname=server_name or "localhost")
+
+    return dial
+
+
+def split_host_port(address: str) -> tuple[str, str]:
+    """Host and port of a TCP address.
+
+    Raises:
+        DialError: with Go's text for a missing port or too many colons.
+    """
+    if address.startswith("["):
+        host, bracket, rest = address[1:].partition("]")
+        if not bracket or not rest.startswith(":"):
+            raise DialError(f"dial tcp: address {address}: missing port in address")
+        return host, rest[1:]
+    host, colon, port = address.rpartition(":")
+    if not colon:
+        raise DialError(f"dial tcp: address {address}: missing port in address")
+    if ":" in host:
+        raise DialError(f"dial tcp: address {address}: too many colons in address")
+    return host, port
+
+
+def _port_number(port: str) -> int:
+    if port.isascii() and port.isdigit():
+        if int(port) > 65535:
+            raise DialError(f"dial tcp: address {port}: invalid port")
+        return int(port)
+    try:
+        return socket.getservbyname(port, "tcp")
+    except (OSError, ValueError) as err:
+        raise DialError(f"dial tcp: lookup tcp/{port}: unknown port", err) from err
+
+
+def connect_tcp(address: str, timeout: float | None) -> socket.socket:
+    """A connected TCP socket, without Nagle's delay.
+
+    Raises:
+        DialError: with Go's text, such as "dial tcp 127.0.0.1:1: connect: connection refused".
+    """
+    host, port = split_host_port(address)
+    number = _port_number(port)
+    try:
+        found = socket.getaddrinfo(host or "localhost", number, type=socket.SOCK_STREAM)
+    except OSError as err:
+        raise DialError(f"dial tcp: lookup {host}: no such host", err) from err
+    failure: DialError | None = None
+    for family, kind, protocol, _, peer in found:
+        sock = socket.socket(family, kind, protocol)
+        try:
+            sock.settimeout(timeout)
+            sock.connect(peer)
+            sock.settimeout(None)
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            return sock
+        except OSError as err:
+            sock.close()
+            shown = f"[{peer[0]}]:{peer[1]}" if family == socket.AF_INET6 else f"{peer[0]}:{peer[1]}"
+            timed_out = isinstance(err, TimeoutError) or err.errno is None
+            reason = "i/o timeout" if timed_out else f"connect: {os.strerror(err.errno or 0).lower()}"
+            failure = failure or DialError(f"dial tcp {shown}: {reason}", err)
+    raise failure or DialError(f"dial tcp: lookup {host}: no such host")
+
+
+def _tcp_dialer(address: str, tls: ssl.SSLContext | None, server_name: str) -> Dialer:
+    def dial(timeout: float | None) -> Endpoint:
+        from pybuildkit.rpc import Endpoint
+
+        host, port = split_host_port(address)
+        proxy = proxy_for(host, port)
+        if proxy is None:
+            return Endpoint(sock=connect_tcp(address, timeout), tls=tls, server_hostname=server_name or host)
+        sock = connect_tcp(f"{proxy.hostname()}:{proxy.port() or '80'}", timeout)
+        try:
+            leftover = _http_connect(sock, address, proxy, timeout)
+        except BaseException:
+            sock.close()
+            raise
+        return Endpoint(sock=sock, tls=tls, server_hostname=server_name or host, leftover=leftover)
+
+    return dial
+
+
+def proxy_for(host: str, port: str) -> url.URL | None:
+    """The proxy that the environment names for a host (`HTTPS_PROXY`, less `NO_PROXY`), or None."""
+    value = os.environ.get("HTTPS_PROXY") or os.environ.get("https_proxy") or ""
+    if not value or is_loopback(host) or _no_proxy(host, port):
+        return None
+    try:
+        parsed = url.parse(value if "://" in value else f"http://{value}")
+    except url.URLError as err:
+        raise DialError(f"invalid proxy address {quote(value)}: {err}", err) from err
+    return parsed
+
+
+def _no_proxy(host: str, port: str) -> bool:
+    for entry in (os.environ.get("NO_PROXY") or os.environ.get("no_proxy") or "").split(","):
+        entry = entry.strip().lower()
+        name, _, wanted = entry.partition(":") if entry.count(":") == 1 else (entry, "", "")
+        if wanted and wanted != port:
+            continue
+        if name == "*" or (name and _matches(host.lower(), name)):
+            return True
+    return False
+
+
+def _matches(host: str, pattern: str) -> bool:
+    if "/" in pattern:
+        import ipaddress
+
+        try:
+            return ipaddress.ip_address(host) in ipaddress.ip_network(pattern, strict=False)
+        except ValueError:
+            return False
+    if pattern.startswith("*."):
+        pattern = pattern[1:]
+    if pattern.startswith("."):
+        return host.endswith(pattern)
+    return host == pattern or host.endswith(f".{pattern}")
+
+
+def _http_connect(sock: socket.socket, address: str, proxy: url.URL, timeout: float | None) -> bytes:
+    headers = f"CONNECT {address} HTTP/1.1\r\nHost: {address}\r\nUser-Agent: pybuildkit\r\n"
+    if proxy.user:
+        import base64
+
+        token = base64.b64encode(f"{proxy.user}:{proxy.password or ''}".encode()).decode()
+        headers += f"Proxy-Authorization: Basic {token}\r\n"
+    status, leftover = http_exchange(sock, headers + "\r\n", timeout)
+    if status[:1] != ["200"]:
+        raise DialError(f"failed to do connect handshake, response: {' '.join(status)}")
+    return leftover
+
+
+def http_exchange(sock: socket.socket, request: str, timeout: float | None) -> tuple[list[str], bytes]:
+    """Send an HTTP/1.1 request head and read the answer's head.
+
+    Returns:
+        the words of the status line after the version, and what was read beyond the head.
+
+    Raises:
+        DialError: when the peer closes, is silent for `timeout` seconds or does not speak HTTP.
+    """
+    received = b""
+    try:
+        sock.settimeout(timeout)
+        sock.sendall(request.encode())
+        while b"\r\n\r\n" not in received:
+            data = sock.recv(4096)
+            if not data:
+                raise DialError("unexpected EOF while reading the answer's headers")
+            received += data
+            if len(received) > 65536:
+                raise DialError("the answer's headers are too large")
+        sock.settimeout(None)
+    except OSError as err:
+        raise DialError(f"no answer to the HTTP request: {errors.error_text(err)}", err) from err
+    head, _, leftover = received.partition(b"\r\n\r\n")
+    words = head.split(b"\r\n")[0].decode("latin-1").split(" ")
+    if not words[0].startswith("HTTP/1."):
+        raise DialError(f"malformed HTTP response {quote(head[:40].decode('latin-1'))}")
+    return words[1:], leftover
