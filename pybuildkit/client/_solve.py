@@ -1,0 +1,414 @@
+"""Solving: one session, one Control.Solve, one status stream, in one error group.
+
+Mirrors client/solve.go, v0.32.2.
+
+Order: the options are checked and the services registered; then, side by side, the session runs, Control.Solve is
+called (with the gateway callback beside it, if there is one), and Control.Status is followed. When Solve has
+answered the session is closed, and the status stream may bring its last messages for at most five seconds.
+
+Differs on purpose:
+- the five seconds are counted from Solve's answer, whatever still arrives; 0.7 s where the caller gave up;
+- a session that breaks fails the solve (Go waits for the daemon for ever);
+- when nothing at all has arrived for ten seconds the connection is probed with a PING, and given up five seconds
+  after one that is not answered;
+- an export that broke on this side, or never came, is the solve's error although the daemon may say otherwise.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import binascii
+import json
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from typing import TYPE_CHECKING
+
+from pybuildkit import identity
+from pybuildkit.api.services.control import _methods as control
+from pybuildkit.api.services.control import control_pb2
+from pybuildkit.client._cacheopts import CacheOptions, parse_cache_options, reset_cache_store
+from pybuildkit.client._exports import ExportPlan, plan_exports
+from pybuildkit.client._solveopt import SolveResponse
+from pybuildkit.client._status import new_solve_status
+from pybuildkit.golang import context, errgroup, errors
+from pybuildkit.golang.errors import BuildkitError
+from pybuildkit.rpc import Code, RpcError
+from pybuildkit.session import Session, SessionClosedError, filesync
+from pybuildkit.session.filesync import ExportError
+from pybuildkit.util import grpcerrors
+
+if TYPE_CHECKING:
+    from pybuildkit.client._client import Client
+    from pybuildkit.client._graph import SolveStatus
+    from pybuildkit.client._solveopt import SolveOpt
+    from pybuildkit.client.llb import Definition
+    from pybuildkit.golang.chan import Chan
+    from pybuildkit.golang.context import Context
+    from pybuildkit.solver.pb import ops_pb2
+    from pybuildkit.third_party.fsutil import FS
+
+STATUS_SECONDS = 5.0
+"""How long the status stream may go on after Solve has answered."""
+GIVE_UP_SECONDS = 0.7
+"""The same, where the caller has cancelled the solve."""
+GATEWAY_SECONDS = 5.0
+"""How long a failed gateway callback waits for Solve to fail with the reason."""
+IDLE_SECONDS = 10.0
+"""Silence of the daemon after which the connection is probed."""
+PING_SECONDS = 5.0
+"""How long the answer to a probe may take."""
+SETTLE_SECONDS = 1.0
+"""How long a broken session waits for the call that tells why."""
+
+RunGateway = Callable[["Context", str, Session, Mapping[str, str]], Awaitable[None]]
+
+log = logging.getLogger("pybuildkit")
+
+
+def check_definition(definition: Definition | None, opt: SolveOpt) -> None:
+    """Refuse a solve with neither or both of a definition and a frontend."""
+    if not opt.frontend and definition is None:
+        raise BuildkitError("invalid empty definition")
+    if opt.frontend and definition is not None:
+        raise BuildkitError(f"invalid definition for frontend {opt.frontend}")
+
+
+async def solve(
+    client: Client,
+    ctx: Context,
+    definition: ops_pb2.Definition | None,
+    run_gateway: RunGateway | None,
+    opt: SolveOpt,
+    status: Chan[SolveStatus] | None,
+) -> SolveResponse:
+    """Run one solve to its end.
+
+    Args:
+        client: the daemon.
+        ctx: cancels the solve; the daemon is told, and what it still says is taken for 0.7 s.
+        definition: the graph, or None.
+        run_gateway: the frontend in this process, or None.
+        opt: what to do.
+        status: receives the status messages; closing it is the caller's part.
+
+    Raises:
+        BuildkitError: the first error of the solve's tasks, such as "failed to solve: …".
+
+    Cancelling the awaiting task has the same effect as cancelling `ctx`, without the grace.
+    """
+    synced = prepare_synced_files(definition, opt.local_mounts)
+    session = opt.shared_session
+    if session is None:
+        if opt.session_pre_initialized:
+            raise BuildkitError("no session provided for preinitialized option")
+        session = Session(opt.shared_key)
+    cache = parse_cache_options(opt, run_gateway is not None, log.warning)
+    plan = ExportPlan()
+    if not opt.session_pre_initialized:
+        plan = plan_exports(opt, cache.content_stores)
+        _register(session, opt, synced, plan)
+    run = _Run(client, ctx, session, opt, cache, plan, status)
+    response = await run.run(definition, run_gateway)
+    await asyncio.to_thread(_finish_stores, response, cache, plan)
+    return response
+
+
+def prepare_synced_files(definition: ops_pb2.Definition | None, mounts: Mapping[str, FS]) -> filesync.StaticDirSource:
+    """The file systems to offer: all of them, or those that a definition names, with owners set to 0.
+
+    Raises:
+        BuildkitError: "local directory NAME not enabled", "failed to parse llb proto op: …".
+    """
+    from pybuildkit.third_party import fsutil
+
+    def reset_owner(path: bytes, stat: fsutil.Stat) -> fsutil.MapResult:
+        stat.uid = stat.gid = 0
+        return fsutil.MapResult.KEEP
+
+    names = list(mounts) if definition is None else _local_names(definition)
+    result = filesync.StaticDirSource()
+    for name in names:
+        if name not in mounts:
+            raise BuildkitError(f"local directory {name} not enabled")
+        result[name] = fsutil.new_filter_fs(mounts[name], fsutil.FilterOpt(map=reset_owner))
+    return result
+
+
+def _local_names(definition: ops_pb2.Definition) -> list[str]:
+    from google.protobuf.message import DecodeError
+
+    from pybuildkit.solver.pb import ops_pb2
+
+    names = []
+    for data in getattr(definition, "def"):  # noqa: B009 - the field's name is a keyword
+        try:
+            op = ops_pb2.Op.FromString(data)
+        except DecodeError as err:
+            raise errors.wrap(err, "failed to parse llb proto op") from err
+        if op.WhichOneof("op") == "source" and op.source.identifier.startswith("local://"):
+            names.append(op.source.identifier.removeprefix("local://"))
+    return names
+
+
+def _register(session: Session, opt: SolveOpt, synced: filesync.StaticDirSource, plan: ExportPlan) -> None:
+    if synced:
+        session.allow(filesync.new_fs_sync_provider(synced))
+    for attachable in opt.session:
+        session.allow(attachable)
+    if plan.content_stores:
+        from pybuildkit.session import content
+
+        session.allow(content.new_attachable(plan.content_stores))
+    if plan.sync_target is not None:
+        session.allow(plan.sync_target)
+    if opt.source_policy_provider is not None:
+        session.allow(opt.source_policy_provider)
+
+
+class _Run:
+    """The tasks of one solve and what they share."""
+
+    def __init__(
+        self,
+        client: Client,
+        ctx: Context,
+        session: Session,
+        opt: SolveOpt,
+        cache: CacheOptions,
+        plan: ExportPlan,
+        status: Chan[SolveStatus] | None,
+    ) -> None:
+        self._client = client
+        self._session = session
+        self._opt = opt
+        self._cache = cache
+        self._plan = plan
+        self._status = status
+        self._ref = opt.ref or identity.new_id()
+        self._outer = ctx
+        self._group, self._ctx = errgroup.with_context(ctx)
+        self._status_ctx, self._cancel_status = context.with_cancel_cause(context.background())
+        self._solve_ctx, self._cancel_solve = context.with_cancel_cause(self._ctx)
+        self._open_tasks = 2
+        self._response: SolveResponse | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._frontend_attrs = {**opt.frontend_attrs, **cache.frontend_attrs}
+
+    async def run(self, definition: ops_pb2.Definition | None, run_gateway: RunGateway | None) -> SolveResponse:
+        """Start the tasks, wait for all of them, and judge the exports."""
+        stop = context.after_func(self._outer, lambda: self._end_status_in(GIVE_UP_SECONDS))
+        try:
+            if not self._opt.session_pre_initialized:
+                await self._group.go(self._run_session)
+            await self._group.go(lambda: self._solve(definition))
+            if run_gateway is not None:
+                await self._group.go(lambda: self._run_gateway(run_gateway))
+            await self._group.go(self._follow_status)
+            await self._group.go(self._watch_connection)
+            await self._group.wait()
+        except BuildkitError as err:
+            raise self._explain(err) from err
+        finally:
+            stop()
+            if self._timer is not None:
+                self._timer.cancel()
+            self._cancel_status(None)
+        assert self._response is not None
+        self._check_exports()
+        return self._response
+
+    def _explain(self, err: BuildkitError) -> BuildkitError:
+        """The error to report: an export that broke on this side tells more than what the daemon made of it."""
+        failure = self._plan.sync_target.failure() if self._plan.sync_target is not None else None
+        if failure is None or self._outer.is_done():
+            return err
+        return errors.wrap(failure, "failed to solve")
+
+    def _check_exports(self) -> None:
+        target = self._plan.sync_target
+        if target is None:
+            return
+        failure = target.failure()
+        if failure is not None:
+            raise errors.wrap(failure, "failed to export")
+        for missing in target.missing():
+            entry = self._opt.exports[missing.id]
+            where = f" for {missing.outdir}" if missing.outdir else ""
+            raise ExportError(f"daemon reported success but sent no whole {entry.type} export{where}")
+
+    async def _run_session(self) -> None:
+        try:
+            await self._session.run(self._status_ctx, self._client.session_dialer())
+        except SessionClosedError:
+            # The other calls of a lost connection fail at once and say more; the first error is the group's.
+            await _wait_at_most(self._solve_ctx, SETTLE_SECONDS)
+            raise
+
+    async def _solve(self, definition: ops_pb2.Definition | None) -> None:
+        try:
+            request = await self._request(definition)
+            try:
+                answer = await self._client.unary(self._solve_ctx, control.SOLVE, request)
+            except BuildkitError as err:
+                raise errors.wrap(err, "failed to solve") from err
+            self._response = SolveResponse(exporter_response=dict(answer.ExporterResponse))
+        finally:
+            self._end_status_in(GIVE_UP_SECONDS if self._outer.is_done() else STATUS_SECONDS)
+            self._cancel_solve(None)
+            if not self._opt.session_pre_initialized:
+                await self._session.close()
+            self._task_ended()
+
+    def _end_status_in(self, seconds: float) -> None:
+        """End the status stream so many seconds from now, unless an earlier end is set."""
+        loop = asyncio.get_running_loop()
+        when = loop.time() + seconds
+        if self._timer is not None:
+            if self._timer.when() <= when:
+                return
+            self._timer.cancel()
+        self._timer = loop.call_at(when, self._cancel_status, None)
+
+    async def _request(self, definition: ops_pb2.Definition | None) -> control_pb2.SolveRequest:
+        opt = self._opt
+        inputs = {}
+        for name, state in opt.frontend_inputs.items():
+            inputs[name] = (await state.marshal(self._ctx)).to_pb()
+        first = opt.exports[0] if opt.exports else None
+        request = control_pb2.SolveRequest(
+            Ref=self._ref,
+            Definition=definition,
+            Exporters=[control_pb2.Exporter(Type=entry.type, Attrs=entry.attrs) for entry in opt.exports],
+            ExporterDeprecated=first.type if first is not None else "",
+            ExporterAttrsDeprecated=first.attrs if first is not None else {},
+            EnableSessionExporter=opt.enable_session_exporter,
+            Session=self._session.id(),
+            Frontend=opt.frontend,
+            FrontendAttrs=self._frontend_attrs,
+            FrontendInputs=inputs,
+            Cache=control_pb2.CacheOptions(Exports=self._cache.exports, Imports=self._cache.imports),
+            Entitlements=opt.allowed_entitlements,
+            Internal=opt.internal,
+            CompatibilityVersion=opt.compatibility_version,
+            SourcePolicy=opt.source_policy,
+            ProxyNetwork=opt.proxy_network,
+        )
+        if opt.source_policy_provider is not None:
+            request.SourcePolicySession = self._session.id()
+        return request
+
+    async def _run_gateway(self, run_gateway: RunGateway) -> None:
+        try:
+            await run_gateway(self._ctx, self._ref, self._session, self._frontend_attrs)
+        except BuildkitError:
+            # Solve fails too, with the reason as the daemon sees it: give it the time to be first.
+            await _wait_at_most(self._solve_ctx, GATEWAY_SECONDS)
+            self._cancel_solve(None)
+            raise
+
+    async def _follow_status(self) -> None:
+        request = control_pb2.StatusRequest(Ref=self._ref)
+        try:
+            try:
+                stream = await self._client.stream(self._status_ctx, control.STATUS)
+                await stream.send(request)
+                await stream.close_send()
+            except RpcError as err:
+                if self._status_ctx.is_done():
+                    return
+                raise errors.wrap(grpcerrors.to_grpc(err), "failed to get status") from err
+            try:
+                while messages := await stream.recv_many():
+                    if self._status is not None:
+                        for message in messages:
+                            await self._status.send(new_solve_status(message))
+            except RpcError as err:
+                if err.code == Code.CANCELLED or self._status_ctx.is_done():
+                    return
+                raise errors.wrap(err, "failed to receive status") from err
+            finally:
+                stream.cancel()
+        except context.CanceledError:
+            return
+        finally:
+            self._task_ended()
+
+    def _task_ended(self) -> None:
+        self._open_tasks -= 1
+        if self._open_tasks == 0:
+            self._cancel_status(None)
+
+    async def _watch_connection(self) -> None:
+        """Probe a silent connection; ends when Solve and Status have."""
+        loop = asyncio.get_running_loop()
+        channel = self._client.channel
+        while True:
+            quiet = loop.time() - channel.last_activity
+            if quiet < IDLE_SECONDS:
+                if await _wait_at_most(self._status_ctx, IDLE_SECONDS - quiet):
+                    return
+                continue
+            ping_ctx, stop = context.with_timeout(self._status_ctx, PING_SECONDS)
+            try:
+                await channel.ping(ping_ctx)
+            except BuildkitError as err:
+                if self._status_ctx.is_done() or channel.closed:
+                    return
+                lost = RpcError(
+                    Code.UNAVAILABLE,
+                    f"keepalive ping failed to receive ACK within timeout: the daemon has been silent for "
+                    f"{IDLE_SECONDS + PING_SECONDS:.0f}s",
+                )
+                self._cancel_status(lost)
+                raise errors.wrap(lost, "failed to solve") from err
+            finally:
+                stop()
+
+
+async def _wait_at_most(ctx: Context, seconds: float) -> bool:
+    """Wait for the context's end, but no longer; whether it has ended."""
+    try:
+        await asyncio.wait_for(ctx.done(), seconds)
+    except TimeoutError:
+        return False
+    return True
+
+
+def _finish_stores(response: SolveResponse, cache: CacheOptions, plan: ExportPlan) -> None:
+    """Name what was exported in the index files of its stores; blocking."""
+    from pybuildkit.client import ociindex
+
+    values = response.exporter_response
+    if values.get("cache.manifest"):
+        descriptor = _descriptor(values["cache.manifest"])
+        for folder, tag in cache.stores_to_update.items():
+            ociindex.new_store_index(folder).put(descriptor, ociindex.tag(tag))
+    image = values.get("containerimage.descriptor")
+    if image:
+        try:
+            text = base64.b64decode(image, validate=True)
+        except binascii.Error as err:
+            raise BuildkitError(f"invalid containerimage.descriptor in the daemon's answer: {err}") from err
+        descriptor = _descriptor(text)
+        for folder in plan.stores_to_update:
+            names = [ociindex.tag("latest")]
+            if "image.name" in values:
+                names = [ociindex.name(part) for part in values["image.name"].split(",")]
+            ociindex.new_store_index(folder).put(descriptor, *names)
+    for folder, store in cache.stores_to_reset:
+        try:
+            reset_cache_store(store, folder)
+        except (BuildkitError, OSError) as err:
+            log.warning("failed to reset cache store: %s", errors.error_text(err))
+
+
+def _descriptor(text: str | bytes) -> dict[str, object]:
+    try:
+        value = json.loads(text)
+    except ValueError as err:
+        raise BuildkitError(f"invalid descriptor in the daemon's answer: {err}") from err
+    if not isinstance(value, dict):
+        raise BuildkitError("invalid descriptor in the daemon's answer: not an object")
+    return value
+
