@@ -32,8 +32,8 @@ class DurationError(BuildkitError):
     """A text that is no duration: `time: REASON "TEXT"`."""
 
 
-def _quote(text: str) -> str:
-    """The package time's own quoting: every byte that is not printable ASCII as \\xNN."""
+def quote_bytes(text: str) -> str:
+    """A text in quotes, every byte that is not printable ASCII as \\xNN (the quoting of Go's package time)."""
     out = []
     for byte in text.encode("utf-8", "surrogateescape"):
         if byte in b'"\\':
@@ -58,15 +58,15 @@ def parse(text: str) -> int:
     if rest == "0":
         return 0
     if not rest:
-        raise DurationError(f"time: invalid duration {_quote(text)}")
+        raise DurationError(f"time: invalid duration {quote_bytes(text)}")
     total = 0
     while rest:
         part, rest = _parse_part(rest, text)
         total += part
         if total > _LIMIT:
-            raise DurationError(f"time: invalid duration {_quote(text)}")
+            raise DurationError(f"time: invalid duration {quote_bytes(text)}")
     if total == _LIMIT and not negative:
-        raise DurationError(f"time: invalid duration {_quote(text)}")
+        raise DurationError(f"time: invalid duration {quote_bytes(text)}")
     return -total if negative else total
 
 
@@ -77,7 +77,7 @@ def _parse_part(rest: str, text: str) -> tuple[int, str]:
     if rest[:1] == ".":
         fraction, rest = _take_digits(rest[1:])
     if not whole and not fraction:
-        raise DurationError(f"time: invalid duration {_quote(text)}")
+        raise DurationError(f"time: invalid duration {quote_bytes(text)}")
     name = rest
     for index, char in enumerate(rest):
         if char == "." or char in _DIGITS:
@@ -85,15 +85,15 @@ def _parse_part(rest: str, text: str) -> tuple[int, str]:
             break
     rest = rest[len(name) :]
     if not name:
-        raise DurationError(f"time: missing unit in duration {_quote(text)}")
+        raise DurationError(f"time: missing unit in duration {quote_bytes(text)}")
     unit = _UNITS.get(name)
     if unit is None:
-        raise DurationError(f"time: unknown unit {_quote(name)} in duration {_quote(text)}")
+        raise DurationError(f"time: unknown unit {quote_bytes(name)} in duration {quote_bytes(text)}")
     if len(whole) > 40 or int(whole or "0") > _LIMIT // unit:
-        raise DurationError(f"time: invalid duration {_quote(text)}")
+        raise DurationError(f"time: invalid duration {quote_bytes(text)}")
     value = int(whole or "0") * unit + _fraction(fraction, unit)
     if value > _LIMIT:
-        raise DurationError(f"time: invalid duration {_quote(text)}")
+        raise DurationError(f"time: invalid duration {quote_bytes(text)}")
     return value, rest
 
 

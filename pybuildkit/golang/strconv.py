@@ -8,8 +8,6 @@ A Go string is a sequence of bytes; here it is a `str` in which a byte that is n
 
 from __future__ import annotations
 
-import re
-
 from pybuildkit.golang.errors import BuildkitError
 
 
@@ -89,7 +87,6 @@ def parse_bool(text: str) -> bool:
 
 _DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
 _PREFIXES = {"b": 2, "o": 8, "x": 16}
-_UNDERSCORES_OK = re.compile(r"(?:0[bBoOxX](?:_?[0-9a-zA-Z])+|[0-9](?:_?[0-9])*)")
 
 
 def parse_int(text: str, base: int = 10, bit_size: int = 64) -> int:
@@ -125,7 +122,7 @@ def atoi(text: str) -> int:
 
 def _parse_unsigned(func: str, text: str, digits: str, base: int) -> int:
     if base == 0:
-        if "_" in digits and not _UNDERSCORES_OK.fullmatch(digits):
+        if "_" in digits and not _underscores_ok(digits):
             raise NumError(func, text, _SYNTAX)
         digits, base = _split_prefix(digits)
     allowed = _DIGITS[:base]
@@ -145,11 +142,23 @@ def _split_prefix(digits: str) -> tuple[str, int]:
     return plain[1:] or "0", 8
 
 
-_FLOAT = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
-_HEX_FLOAT = re.compile(r"[+-]?0[xX](?:[0-9a-fA-F]+\.?[0-9a-fA-F]*|\.[0-9a-fA-F]+)[pP][+-]?[0-9]+")
-_SPECIAL_FLOAT = re.compile(r"[+-]?inf(?:inity)?|nan", re.IGNORECASE)
-_BAD_UNDERSCORE = re.compile(r"(?<![0-9])_|_(?![0-9])")
-_BAD_HEX_UNDERSCORE = re.compile(r"(?<![0-9a-fA-FxX])_|_(?![0-9a-fA-F])")
+def _underscores_ok(text: str) -> bool:
+    """Whether every underscore stands between two digits, or between a base prefix and a digit."""
+    text = text.lstrip("+-").lower()
+    digits, position = _DIGITS[:10], 0
+    before = False
+    if text[:2] in ("0b", "0o", "0x"):
+        digits, position, before = _DIGITS[: 16 if text[1] == "x" else 10], 2, True
+    for index in range(position, len(text)):
+        if text[index] == "_" and not (before and text[index + 1 : index + 2] in tuple(digits)):
+            return False
+        before = text[index] in digits
+    return True
+
+
+_FLOAT = r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?"
+_HEX_FLOAT = r"[+-]?0[xX](?:[0-9a-fA-F]+\.?[0-9a-fA-F]*|\.[0-9a-fA-F]+)[pP][+-]?[0-9]+"
+_SPECIAL_FLOATS = frozenset(f"{sign}{word}" for sign in ("", "+", "-") for word in ("inf", "infinity")) | {"nan"}
 
 
 def parse_float(text: str) -> float:
@@ -158,20 +167,19 @@ def parse_float(text: str) -> float:
     Raises:
         NumError: no number, or out of range.
     """
-    is_hex = text.lstrip("+-")[:2].lower() == "0x"
-    bad = _BAD_HEX_UNDERSCORE if is_hex else _BAD_UNDERSCORE
-    plain = text if bad.search(text) else text.replace("_", "")
-    if _FLOAT.fullmatch(plain):
-        value = float(plain)
-    elif _HEX_FLOAT.fullmatch(plain):
+    import re
+
+    plain = text.replace("_", "") if _underscores_ok(text) else text
+    if text.lower() in _SPECIAL_FLOATS:
+        return float(text)
+    if re.fullmatch(_HEX_FLOAT, plain):
         try:
             return float.fromhex(plain)
         except OverflowError:
             raise NumError("ParseFloat", text, _RANGE) from None
-    elif _SPECIAL_FLOAT.fullmatch(plain):
-        return float(plain)
-    else:
+    if not re.fullmatch(_FLOAT, plain):
         raise NumError("ParseFloat", text, _SYNTAX)
+    value = float(plain)
     if value in (float("inf"), float("-inf")):
         raise NumError("ParseFloat", text, _RANGE)
     return value
