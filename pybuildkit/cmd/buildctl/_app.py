@@ -10,8 +10,7 @@ only when the command is run, so that the commands that are not run cost nothing
 
 from __future__ import annotations
 
-import os
-
+from pybuildkit.cmd.buildctl.common._std import Std
 from pybuildkit.golang.errors import BuildkitError
 from pybuildkit.golang.flag import BoolFlag, Flag, FlagError, FlagSet, parse_flags
 
@@ -20,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     Action = Callable[["CommandContext"], None] | str
+    _Int = int
 
 
 class ExitError(BuildkitError):
@@ -28,37 +28,6 @@ class ExitError(BuildkitError):
     def __init__(self, text: str, code: int) -> None:
         super().__init__(text)
         self.code = code
-
-
-class Std:
-    """A standard stream without a buffer; what is written has left the process when `write` returns.
-
-    Args:
-        fd: the file descriptor; it is never closed.
-    """
-
-    __slots__ = ("fd",)
-
-    def __init__(self, fd: int) -> None:
-        self.fd = fd
-
-    def write(self, data: str | bytes) -> None:
-        """Write all of the text (as UTF-8) or the bytes.
-
-        Raises:
-            BrokenPipeError: the reader is gone; the program's `main` ends by SIGPIPE then.
-            OSError: the stream is closed or full.
-        """
-        rest = memoryview(data.encode("utf-8", "surrogateescape") if isinstance(data, str) else data)
-        while rest:
-            rest = rest[os.write(self.fd, rest) :]
-
-    def isatty(self) -> bool:
-        """Whether the stream is a terminal."""
-        try:
-            return os.isatty(self.fd)
-        except OSError:
-            return False
 
 
 class Command:
@@ -140,15 +109,17 @@ def _version_flag() -> BoolFlag:
     return BoolFlag("version", "print the version", aliases=("v",), local=True)
 
 
-def _add_help(command: Command, *, is_root: bool = False) -> None:
-    """Give a command the help subcommand and the flags that it does not define."""
+def ensure_help(command: Command, *, is_root: bool = False) -> None:
+    """Give a command the help subcommand and the flags that every command has, once."""
+    if command.name == "help":
+        return
     if command.command("help") is None:
         command.commands.append(
             Command("help", "list the commands, or explain one", _help_action, aliases=("h",), args_usage="[command]")
         )
-    command.flags.append(_help_flag())
-    if is_root:
-        command.flags.append(_version_flag())
+        command.flags.append(_help_flag())
+        if is_root:
+            command.flags.append(_version_flag())
 
 
 class CommandContext:
@@ -176,7 +147,7 @@ class CommandContext:
         self.args: list[str] = []
         self.flag_set = FlagSet(command.flags)
         self.stdout: Std = stdout or (parent.stdout if parent else Std(1))
-        self.stderr: Std = stderr or (parent.stderr if parent else Std(2))
+        self.stderr: Std = stderr or (parent.stderr if parent else Std(2, lossy=True))
 
     @property
     def root(self) -> CommandContext:
@@ -224,7 +195,7 @@ class CommandContext:
         """The value of a BoolFlag."""
         return self.value(name) is True
 
-    def int(self, name: str) -> int:
+    def int(self, name: str) -> _Int:
         """The value of an IntFlag."""
         value = self.value(name)
         assert isinstance(value, int)
@@ -236,7 +207,7 @@ class CommandContext:
         assert isinstance(value, float)
         return value
 
-    def duration(self, name: str) -> int:
+    def duration(self, name: str) -> _Int:
         """The value of a DurationFlag, in nanoseconds."""
         value = self.value(name)
         assert isinstance(value, int)
@@ -278,7 +249,7 @@ def run(root: Command, argv: Sequence[str], *, stdout: Std | None = None, stderr
         ExitError: the program ends with that code and text.
         BuildkitError: whatever the arguments, the `before` function or the action found wrong.
     """
-    _add_help(root, is_root=True)
+    ensure_help(root, is_root=True)
     _run(CommandContext(root, stdout=stdout, stderr=stderr), argv)
 
 
@@ -303,8 +274,7 @@ def _run(ctx: CommandContext, argv: Sequence[str]) -> None:
         if sub is None and ctx.args[0] in ctx.given_names():
             ctx.args = ["", *ctx.args]  # Go looks for a default command then, which has no name here
     if sub is not None:
-        if sub.name != "help":
-            _add_help(sub)
+        ensure_help(sub)
         _run(CommandContext(sub, ctx), ctx.args[1:])
         return
     _run_before(ctx)

@@ -1,0 +1,5 @@
+"""`python -m pybuildkit.cmd.buildctl`."""
+
+from pybuildkit.cmd.buildctl._main import main
+
+main()
