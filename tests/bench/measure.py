@@ -1,0 +1,114 @@
+"""Running commands alternately and measuring them: wall time, client CPU, peak memory.
+
+The machines are noisy, so what counts is the ratio between two programs that took turns in one run; every figure is
+the median of the turns.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import statistics
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One run: wall and CPU in seconds, peak memory in KiB."""
+
+    wall: float
+    cpu: float
+    memory: int
+
+
+class BenchError(Exception):
+    """A measured command failed; the text has its output."""
+
+
+def measure(argv: Sequence[str], *, stdin: bytes = b"", cwd: Path | None = None, env: Mapping[str, str]) -> Sample:
+    """Run a command once, its output thrown away.
+
+    Raises:
+        BenchError: when it does not exit with 0.
+    """
+    with tempfile.TemporaryFile() as source, tempfile.TemporaryFile() as output:
+        source.write(stdin)
+        source.seek(0)
+        started = time.monotonic()
+        process = subprocess.Popen(argv, stdin=source, stdout=output, stderr=output, cwd=cwd, env=dict(env))
+        _, status, usage = os.wait4(process.pid, 0)
+        wall = time.monotonic() - started
+        process.returncode = os.waitstatus_to_exitcode(status)
+        if process.returncode != 0:
+            output.seek(0)
+            text = output.read()[-2000:].decode("utf-8", "replace")
+            raise BenchError(f"{' '.join(argv)} exited with {process.returncode}:\n{text}")
+    return Sample(wall, usage.ru_utime + usage.ru_stime, usage.ru_maxrss)
+
+
+@dataclass(frozen=True)
+class Row:
+    """The medians of one program in one case."""
+
+    case: str
+    program: str
+    wall: float
+    cpu: float
+    memory: int
+
+
+def median(case: str, program: str, samples: Sequence[Sample]) -> Row:
+    """The medians of several runs."""
+    return Row(
+        case,
+        program,
+        statistics.median(s.wall for s in samples),
+        statistics.median(s.cpu for s in samples),
+        int(statistics.median(s.memory for s in samples)),
+    )
+
+
+def alternate(case: str, programs: Mapping[str, Callable[[int], Sample]], runs: int, warm_up: int = 1) -> list[Row]:
+    """Let programs take turns, each `runs` times after `warm_up` turns that do not count."""
+    samples: dict[str, list[Sample]] = {name: [] for name in programs}
+    for turn in range(warm_up + runs):
+        for name, once in programs.items():
+            sample = once(turn)
+            if turn >= warm_up:
+                samples[name].append(sample)
+    return [median(case, name, taken) for name, taken in samples.items()]
+
+
+def report(rows: Sequence[Row], base: str, as_json: bool) -> str:
+    """A table of the rows with ratios to the program `base`; or JSON."""
+    bases = {row.case: row for row in rows if row.program == base}
+    out = []
+    for row in rows:
+        peer = bases.get(row.case)
+        ratios: dict[str, float] = {}
+        if peer is not None and peer is not row:
+            ratios = {
+                "speed": peer.wall / row.wall,
+                "cpu": row.cpu / peer.cpu if peer.cpu else 0.0,
+                "memory": row.memory / peer.memory,
+            }
+        out.append({**row.__dict__, "ratios": ratios})
+    if as_json:
+        return json.dumps(out, indent=2)
+    lines = [f"{'case':28} {'program':12} {'wall s':>9} {'cpu s':>9} {'MiB':>7}   relative to {base}"]
+    for item in out:
+        ratios = item["ratios"]
+        assert isinstance(ratios, dict)
+        shown = (
+            f"{ratios['speed']:.2f}x as fast, cpu {ratios['cpu']:.2f}, memory {ratios['memory']:.2f}" if ratios else ""
+        )
+        lines.append(
+            f"{item['case']:28} {item['program']:12} {item['wall']:9.3f} {item['cpu']:9.3f} "
+            f"{item['memory'] / 1024:7.1f}   {shown}"
+        )
+    return "\n".join(lines)
