@@ -77,8 +77,8 @@ class FSSyncProvider:
 
     def register(self, server: Server) -> None:
         """Add FileSync to a session's server."""
-        server.add_raw(DIFF_COPY, self._diff_copy)
-        server.add_raw(TAR_STREAM, self._tar_stream)
+        server.add_stream(DIFF_COPY, self._diff_copy)
+        server.add_stream(TAR_STREAM, self._tar_stream)
 
     async def _tar_stream(self, stream: ServerStream[bytes, object]) -> None:
         raise InvalidSessionError(BuildkitError("failed to negotiate protocol"))

@@ -102,7 +102,7 @@ class SyncTarget:
 
     def register(self, server: Server) -> None:
         """Add FileSend to a session's server."""
-        server.add_raw(FILE_SEND, self._diff_copy)
+        server.add_stream(FILE_SEND, self._diff_copy)
 
     def failure(self) -> BuildkitError | None:
         """The first error that an export ended with on this side."""

@@ -1,0 +1,151 @@
+"""Connection helpers: the commands that addresses come to, and connections over child processes."""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+
+import pytest
+
+from pybuildkit.client._dial import DialError, resolve
+from pybuildkit.client.connhelper import _command, _containers, _kubepod, _ssh, get_connection_helper
+from pybuildkit.golang import url
+from pybuildkit.golang.errors import BuildkitError
+
+
+@pytest.mark.parametrize(
+    ("address", "words"),
+    [
+        ("docker-container://c", "docker exec -i c buildctl dial-stdio"),
+        ("docker-container://c?context=x", "docker --context=x exec -i c buildctl dial-stdio"),
+        ("podman-container://c", "podman exec -i c buildctl dial-stdio"),
+        ("nerdctl-container://c", "nerdctl exec -i c buildctl dial-stdio"),
+        ("nerdctl-container://c?namespace=n", "nerdctl exec --namespace n -i c buildctl dial-stdio"),
+    ],
+)
+def test_containers(address: str, words: str) -> None:
+    assert _containers.command(url.parse(address)) == words.split(" ")
+
+
+@pytest.mark.parametrize(
+    ("address", "where"),
+    [
+        ("kube-pod://podname", ["--context=", "--namespace=", "exec", "--container="]),
+        (
+            "kube-pod://podname?container=containername&namespace=nsname&context=ctxname",
+            ["--context=ctxname", "--namespace=nsname", "exec", "--container=containername"],
+        ),
+        (
+            "kube-pod://podname?container=containername&namespace=nsname&context=user@cluster",
+            ["--context=user@cluster", "--namespace=nsname", "exec", "--container=containername"],
+        ),
+    ],
+)
+def test_kube_pod(address: str, where: list[str]) -> None:
+    words = _kubepod.command(url.parse(address))
+    assert words == ["kubectl", *where, "-i", "podname", "--", "buildctl", "dial-stdio"]
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "kube-pod://",
+        "kube-pod://unsupported_pod_name",
+        "kube-pod://podname?container=unsupported_container_name&namespace=nsname&context=ctxname",
+        "kube-pod://podname?container=containername&namespace=unsupported_ns_name&context=ctxname",
+        "docker-container://",
+        "podman-container://",
+        "nerdctl-container://",
+        "ssh://",
+        "ssh://user:password@host",
+        "ssh://host?query",
+        "ssh://host#fragment",
+        "npipe:////./pipe/x",
+        "docker://host/socket",
+        "embedded://host",
+    ],
+)
+def test_refused(address: str) -> None:
+    with pytest.raises(BuildkitError):
+        get_connection_helper(address)
+
+
+@pytest.mark.parametrize(
+    ("address", "words"),
+    [
+        ("ssh://host", "ssh -- host buildctl dial-stdio"),
+        ("ssh://me@host:2222", "ssh -l me -p 2222 -- host buildctl dial-stdio"),
+        ("ssh://host/run/b.sock", "ssh -- host buildctl --addr unix:///run/b.sock dial-stdio"),
+    ],
+)
+def test_ssh(address: str, words: str) -> None:
+    assert _ssh.command(url.parse(address)) == words.split(" ")
+
+
+def script(folder: Path, name: str, text: str) -> Path:
+    """An executable shell script."""
+    path = folder / name
+    path.write_text(f"#!/bin/sh\n{text}\n")
+    path.chmod(path.stat().st_mode | stat.S_IXUSR)
+    return path
+
+
+def test_child_carries_bytes(tmp_path: Path) -> None:
+    endpoint = _command.dial([str(script(tmp_path, "echo", "exec cat"))])
+    assert endpoint.pipes is not None
+    read_fd, write_fd = endpoint.pipes
+    os.write(write_fd, b"through the child")
+    assert os.read(read_fd, 100) == b"through the child"
+    os.close(write_fd)
+    assert os.read(read_fd, 100) == b""
+    os.close(read_fd)
+    assert endpoint.on_close is not None
+    endpoint.on_close()
+
+
+def test_child_explains_its_end(tmp_path: Path) -> None:
+    endpoint = _command.dial([str(script(tmp_path, "fail", "echo no such container >&2; exit 3"))])
+    assert endpoint.pipes is not None
+    assert endpoint.explain is not None
+    assert endpoint.on_close is not None
+    text = endpoint.explain()
+    assert "exit status 3" in text
+    assert "no such container" in text
+    for descriptor in endpoint.pipes:
+        os.close(descriptor)
+    endpoint.on_close()
+
+
+def test_missing_command() -> None:
+    with pytest.raises(DialError) as caught:
+        _command.dial(["no-such-command-here"])
+    assert str(caught.value) == 'exec: "no-such-command-here": executable file not found in $PATH'
+
+
+def test_docker_uses_the_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    from pybuildkit.client.connhelper._docker import engine_host
+
+    monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path))
+    monkeypatch.delenv("DOCKER_CONTEXT", raising=False)
+    monkeypatch.setenv("DOCKER_HOST", "tcp://127.0.0.1:2375")
+    assert engine_host() == "tcp://127.0.0.1:2375"
+    monkeypatch.delenv("DOCKER_HOST")
+    assert engine_host() == "unix:///var/run/docker.sock"
+    (tmp_path / "config.json").write_text('{"currentContext": "mine"}')
+    with pytest.raises(BuildkitError, match='docker context "mine" not found'):
+        engine_host()
+    import hashlib
+
+    meta = tmp_path / "contexts/meta" / hashlib.sha256(b"mine").hexdigest()
+    meta.mkdir(parents=True)
+    (meta / "meta.json").write_text('{"Endpoints": {"docker": {"Host": "unix:///my.sock"}}}')
+    assert engine_host() == "unix:///my.sock"
+
+
+@pytest.mark.parametrize(
+    ("address", "authority"),
+    [("unix:///x.sock", "localhost"), ("tcp://host:1", "host:1"), ("", "localhost"), ("bad://host", "host")],
+)
+def test_authority(address: str, authority: str) -> None:
+    assert resolve(address).authority == authority

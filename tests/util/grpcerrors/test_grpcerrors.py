@@ -1,0 +1,108 @@
+"""Exceptions to statuses and back; names of BuildKit's own tests where one is ported."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from google.protobuf import any_pb2
+
+from pybuildkit.golang import context, errors
+from pybuildkit.golang.errors import BuildkitError
+from pybuildkit.rpc import Code, RpcError
+from pybuildkit.solver.errdefs import SolveError, SourceError, VertexError, sources, wrap_vertex
+from pybuildkit.solver.errdefs.errdefs_pb2 import Source
+from pybuildkit.util import grpcerrors
+
+
+def detail(name: str, value: object) -> any_pb2.Any:
+    """A status detail as BuildKit's daemon makes it."""
+    return any_pb2.Any(type_url=f"github.com/moby/buildkit/{name}", value=json.dumps(value).encode())
+
+
+def test_from_grpc_preserve_unknown_types() -> None:
+    unknown = any_pb2.Any(type_url="github.com/moby/buildkit/errdefs.Nothing+json", value=b"{}")
+    foreign = any_pb2.Any(type_url="example.com/other", value=b"\x00")
+    err = grpcerrors.from_grpc(RpcError(Code.UNKNOWN, "something", [unknown, foreign]))
+    assert str(err) == "something"
+    again = grpcerrors.to_grpc(err)
+    assert [d.type_url for d in again.details] == [unknown.type_url, foreign.type_url]
+
+
+def test_from_grpc_preserve_types() -> None:
+    status = RpcError(
+        Code.UNKNOWN,
+        "process did not complete",
+        [
+            detail("errdefs.Vertex+json", {"digest": "sha256:1234"}),
+            detail(
+                "errdefs.Source+json",
+                {"info": {"filename": "Dockerfile", "data": "YQpiCmM="}, "ranges": [{"start": {"line": 2}}]},
+            ),
+            detail("errdefs.Solve+json", {"inputIDs": ["a"], "op": {"exec": {"meta": {"args": ["x"]}}}}),
+        ],
+    )
+    err = grpcerrors.from_grpc(status)
+    assert str(err) == "process did not complete"
+    vertex = errors.find(err, VertexError)
+    assert vertex is not None
+    assert vertex.detail.digest == "sha256:1234"
+    assert [s.info.data for s in sources(err)] == [b"a\nb\nc"]
+    solve = errors.find(err, SolveError)
+    assert solve is not None
+    assert list(solve.detail.op.exec.meta.args) == ["x"]
+    kinds = {d.type_url.rpartition("/")[2] for d in grpcerrors.to_grpc(err).details}
+    assert kinds == {"errdefs.Vertex+json", "errdefs.Source+json", "errdefs.Solve+json"}
+
+
+def test_malformed_details_are_kept_as_they_are() -> None:
+    broken = any_pb2.Any(type_url="github.com/moby/buildkit/errdefs.Vertex+json", value=b"\xff{")
+    err = grpcerrors.from_grpc(RpcError(Code.INTERNAL, "text", [broken]))
+    assert isinstance(err, grpcerrors.StatusError)
+    assert list(err.details) == [broken]
+
+
+@pytest.mark.parametrize(
+    ("err", "code"),
+    [
+        (None, Code.OK),
+        (BuildkitError("plain"), Code.UNKNOWN),
+        (context.CanceledError(), Code.CANCELLED),
+        (errors.wrap(context.DeadlineExceededError(), "more"), Code.DEADLINE_EXCEEDED),
+        (RpcError(Code.NOT_FOUND, "x"), Code.NOT_FOUND),
+        (errors.wrap(RpcError(Code.NOT_FOUND, "x"), "more"), Code.NOT_FOUND),
+        (grpcerrors.wrap_code(RpcError(Code.NOT_FOUND, "x"), Code.ABORTED), Code.ABORTED),
+        (errors.JoinedError([BuildkitError("a"), RpcError(Code.DATA_LOSS, "b")]), Code.DATA_LOSS),
+    ],
+)
+def test_code(err: BaseException | None, code: Code) -> None:
+    assert grpcerrors.code(err) == code
+
+
+def test_as_grpc_status() -> None:
+    inner = RpcError(Code.UNAVAILABLE, "gone")
+    assert grpcerrors.as_grpc_status(errors.wrap(inner, "more")) is inner
+    assert grpcerrors.as_grpc_status(BuildkitError("none")) is None
+
+
+@pytest.mark.parametrize(
+    ("err", "message"),
+    [
+        (BuildkitError("plain"), "plain"),
+        (grpcerrors.StatusError(Code.NOT_FOUND, "thing"), "thing"),
+        (errors.wrap(grpcerrors.StatusError(Code.NOT_FOUND, "thing"), "more"), "more: NotFound: thing"),
+        (wrap_vertex(grpcerrors.StatusError(Code.NOT_FOUND, "thing"), "sha256:1"), "thing"),
+    ],
+)
+def test_to_grpc_message(err: BaseException, message: str) -> None:
+    assert grpcerrors.to_grpc(err).message == message
+
+
+def test_status_text_names_the_code_unless_unknown() -> None:
+    assert str(grpcerrors.StatusError(Code.CANCELLED, "context canceled")) == "Canceled: context canceled"
+    assert str(grpcerrors.StatusError(Code.UNKNOWN, "text")) == "text"
+
+
+def test_source_error_keeps_the_text() -> None:
+    err = SourceError(BuildkitError("inner"), Source())
+    assert str(err) == "inner"
