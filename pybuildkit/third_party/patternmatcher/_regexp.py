@@ -1,0 +1,196 @@
+"""A Go regular expression as one of Python's.
+
+Go's patterns reach Go's `regexp` with a few of their characters untouched: what stands in brackets, and what
+follows a backslash. The two languages differ there (classes by name, escapes that only one knows, "$" before a
+last newline), so the expression is read as Go reads it and written anew.
+
+Covers what patternmatcher makes: literals, escapes, brackets, groups, "." "*" "?" and the anchors.
+"""
+
+from __future__ import annotations
+
+import re
+
+_CLASSES = {
+    "d": "0-9",
+    "s": r"\t\n\f\r ",
+    "w": "0-9A-Za-z_",
+}
+_POSIX = {
+    "alnum": "0-9A-Za-z",
+    "alpha": "A-Za-z",
+    "ascii": r"\x00-\x7f",
+    "blank": r"\t ",
+    "cntrl": r"\x00-\x1f\x7f",
+    "digit": "0-9",
+    "graph": "!-~",
+    "lower": "a-z",
+    "print": " -~",
+    "punct": r"!-/:-@\[-`{-~",
+    "space": r"\t\n\v\f\r ",
+    "upper": "A-Z",
+    "word": "0-9A-Za-z_",
+    "xdigit": "0-9A-Fa-f",
+}
+_CONTROL = {"a": "\a", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v"}
+_ASSERTIONS = {"A": r"\A", "b": r"(?a:\b)", "B": r"(?a:\B)", "z": r"\Z"}
+_ANY = r"\x00-\U0010ffff"
+
+
+class RegexpError(ValueError):
+    """Go would not compile this expression."""
+
+
+def translate(expression: str) -> str:
+    """The expression for Python's `re.match`.
+
+    Raises:
+        RegexpError: Go refuses it.
+    """
+    out: list[str] = []
+    pos = 0
+    while pos < len(expression):
+        char = expression[pos]
+        if char == "[":
+            text, pos = _brackets(expression, pos + 1)
+        elif char == "\\":
+            text, pos = _escape(expression, pos + 1)
+        elif char == "$":
+            text, pos = r"\Z", pos + 1
+        elif char in ".*?()^":
+            text, pos = char, pos + 1
+        else:
+            text, pos = re.escape(char), pos + 1
+        out.append(text)
+    return "".join(out)
+
+
+def _escape(expression: str, pos: int) -> tuple[str, int]:
+    """What follows a backslash outside brackets."""
+    if pos >= len(expression):
+        raise RegexpError("trailing backslash")
+    char = expression[pos]
+    if char in _ASSERTIONS:
+        return _ASSERTIONS[char], pos + 1
+    if char == "Q":
+        end = expression.find(r"\E", pos + 1)
+        stop = len(expression) if end < 0 else end
+        return re.escape(expression[pos + 1 : stop]), stop if end < 0 else stop + 2
+    if char == "C":
+        return r"[\s\S]", pos + 1
+    named = _named_class(expression, pos)
+    if named is not None:
+        return f"[{named[0]}]", named[1]
+    literal, pos = _literal(expression, pos)
+    return re.escape(literal), pos
+
+
+def _named_class(expression: str, pos: int) -> tuple[str, int] | None:
+    r"""The ranges of \d, \S and their like."""
+    char = expression[pos]
+    if char in _CLASSES:
+        return _CLASSES[char], pos + 1
+    if char.lower() in _CLASSES:
+        return _complement(_CLASSES[char.lower()]), pos + 1
+    if char in "pP":
+        raise RegexpError("Unicode classes are not known here")
+    return None
+
+
+def _complement(ranges: str) -> str:
+    """The ranges of everything else."""
+    inside = re.compile(f"[{ranges}]")
+    out: list[str] = []
+    start: int | None = None
+    for code in range(0x101):
+        if code < 0x100 and inside.match(chr(code)):
+            if start is not None:
+                out.append(f"\\x{start:02x}-\\x{code - 1:02x}")
+            start = None
+        elif start is None:
+            start = code
+    assert start is not None
+    return "".join(out) + f"\\x{start:02x}-\\U0010ffff"
+
+
+def _literal(expression: str, pos: int) -> tuple[str, int]:
+    """The character that an escape stands for."""
+    char = expression[pos]
+    if char in _CONTROL:
+        return _CONTROL[char], pos + 1
+    if char == "x":
+        return _hex(expression, pos + 1)
+    if "0" <= char <= "7":
+        if char != "0" and not "0" <= expression[pos + 1 : pos + 2] <= "7":
+            raise RegexpError("back reference")
+        found = re.compile("[0-7]{1,3}").match(expression, pos)
+        assert found is not None
+        return chr(int(found.group(), 8)), found.end()
+    if char.isascii() and not char.isalnum() and char != "_":
+        return char, pos + 1
+    raise RegexpError(f"invalid escape sequence \\{char}")
+
+
+def _hex(expression: str, pos: int) -> tuple[str, int]:
+    found = re.compile(r"[0-9A-Fa-f]{2}|\{[0-9A-Fa-f]+\}").match(expression, pos)
+    if found is None or int(found.group().strip("{}"), 16) > 0x10FFFF:
+        raise RegexpError("invalid escape sequence \\x")
+    return chr(int(found.group().strip("{}"), 16)), found.end()
+
+
+def _brackets(expression: str, pos: int) -> tuple[str, int]:
+    """A class, from behind its opening bracket."""
+    negated = expression.startswith("^", pos)
+    if negated:
+        pos += 1
+    out: list[str] = []
+    first = True
+    while first or not expression.startswith("]", pos):
+        ranges, pos = _bracket_item(expression, pos)
+        out.append(ranges)
+        first = False
+    body = "".join(out)
+    return (f"[^{body}]" if negated else f"[{body}]"), pos + 1
+
+
+def _bracket_item(expression: str, pos: int) -> tuple[str, int]:
+    """One range, character or named class in brackets."""
+    if pos >= len(expression):
+        raise RegexpError("missing closing ]")
+    if expression.startswith("[:", pos):
+        end = expression.find(":]", pos + 2)
+        if end >= 0:
+            return _posix(expression[pos + 2 : end]), end + 2
+    if expression[pos] == "\\" and pos + 1 < len(expression):
+        named = _named_class(expression, pos + 1)
+        if named is not None:
+            return named
+    low, pos = _bracket_char(expression, pos)
+    high = low
+    if expression.startswith("-", pos) and pos + 1 < len(expression) and expression[pos + 1] != "]":
+        high, pos = _bracket_char(expression, pos + 1)
+        if high < low:
+            raise RegexpError("invalid character class range")
+    return f"{_in_class(low)}-{_in_class(high)}", pos
+
+
+def _posix(name: str) -> str:
+    if name.startswith("^") and name[1:] in _POSIX:
+        return _complement(_POSIX[name[1:]])
+    if name not in _POSIX:
+        raise RegexpError("invalid character class range")
+    return _POSIX[name]
+
+
+def _bracket_char(expression: str, pos: int) -> tuple[str, int]:
+    if pos >= len(expression):
+        raise RegexpError("missing closing ]")
+    if expression[pos] != "\\":
+        return expression[pos], pos + 1
+    if pos + 1 >= len(expression):
+        raise RegexpError("trailing backslash")
+    return _literal(expression, pos + 1)
+
+
+def _in_class(char: str) -> str:
+    return f"\\U{ord(char):08x}"
