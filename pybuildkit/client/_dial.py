@@ -250,7 +250,8 @@ def connect_tcp(address: str, timeout: float | None) -> socket.socket:
             return sock
         except OSError as err:
             sock.close()
-            shown = f"[{peer[0]}]:{peer[1]}" if family == socket.AF_INET6 else f"{peer[0]}:{peer[1]}"
+            where = str(peer[0])
+            shown = f"[{where}]:{peer[1]}" if family == socket.AF_INET6 else f"{where}:{peer[1]}"
             timed_out = isinstance(err, TimeoutError) or err.errno is None
             reason = "i/o timeout" if timed_out else f"connect: {os.strerror(err.errno or 0).lower()}"
             failure = failure or DialError(f"dial tcp {shown}: {reason}", err)
