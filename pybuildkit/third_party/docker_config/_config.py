@@ -1,0 +1,77 @@
+"""Where the configuration is, and loading it. Mirrors config/config.go of github.com/docker/cli."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from typing import TYPE_CHECKING
+
+from pybuildkit.golang.errors import BuildkitError, error_text, wrap
+from pybuildkit.third_party.docker_config._configfile import ConfigFile
+
+if TYPE_CHECKING:
+    from typing import TextIO
+
+CONFIG_FILE_NAME = "config.json"
+_MAX_SIZE = 16 << 20
+
+
+def config_dir() -> str:
+    """The folder of the configuration: DOCKER_CONFIG, else `.docker` in the user's home."""
+    given = os.environ.get("DOCKER_CONFIG")
+    if given:
+        return given
+    return os.path.join(os.path.expanduser("~"), ".docker")
+
+
+def load(folder: str = "") -> ConfigFile:
+    """The configuration in a folder (default: `config_dir`); an empty one where there is no file.
+
+    Raises:
+        BuildkitError: "loading config file: …" or "parsing config file (PATH): …".
+    """
+    config = ConfigFile(os.path.join(folder or config_dir(), CONFIG_FILE_NAME))
+    _load_into(config)
+    return config
+
+
+def _load_into(config: ConfigFile) -> None:
+    try:
+        with open(config.filename, "rb") as file:
+            data = file.read(_MAX_SIZE)
+    except FileNotFoundError:
+        return
+    except OSError as err:
+        raise wrap(err, "loading config file") from err
+    try:
+        config.load_bytes(data)
+    except BuildkitError as err:
+        raise wrap(err, f"parsing config file ({config.filename})") from err
+
+
+def load_default_config_file(stderr: TextIO) -> ConfigFile:
+    """The user's configuration, with the platform's credential store where it names no credentials.
+
+    Args:
+        stderr: takes a warning when the file cannot be read; what was read until then counts.
+    """
+    config = ConfigFile(os.path.join(config_dir(), CONFIG_FILE_NAME))
+    try:
+        _load_into(config)
+    except BuildkitError as err:
+        stderr.write(f"WARNING: Error {error_text(err)}\n")
+    if not config.contains_auth():
+        config.credentials_store = _default_store()
+    return config
+
+
+def _default_store() -> str:
+    """The platform's credential store, where its helper is installed, else an empty text."""
+    if sys.platform == "darwin":
+        name = "osxkeychain"
+    elif sys.platform.startswith("linux"):
+        name = "pass" if shutil.which("pass") else "secretservice"
+    else:
+        return ""
+    return name if shutil.which(f"docker-credential-{name}") else ""
