@@ -24,6 +24,7 @@ if TYPE_CHECKING:
         validate_security_mode,
     )
     from pybuildkit.solver.pb._json import Json, from_json, to_json
+    from pybuildkit.solver.pb._marshal import marshal
     from pybuildkit.solver.pb._platform import platform_from_spec, platforms_from_spec, spec, to_spec_platforms
     from pybuildkit.solver.pb._unmarshal import UnmarshalError, check, unmarshal
 
@@ -39,6 +40,7 @@ _MODULES = {
     "UnmarshalError": "_unmarshal",
     "check": "_unmarshal",
     "from_json": "_json",
+    "marshal": "_marshal",
     "platform_from_spec": "_platform",
     "platforms_from_spec": "_platform",
     "spec": "_platform",
@@ -71,6 +73,7 @@ __all__ = [
     "UnmarshalError",
     "check",
     "from_json",
+    "marshal",
     "platform_from_spec",
     "platforms_from_spec",
     "spec",

@@ -11,8 +11,8 @@ has no form and is lost.
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable, Mapping
-from typing import Final
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final, cast
 
 from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
@@ -52,8 +52,7 @@ def _value(field: FieldDescriptor, value: object) -> Json:
         return _single(value)
     if isinstance(value, Mapping):
         return {key: _single(value[key]) for key in sorted(value)}
-    assert hasattr(value, "__iter__")
-    return [_single(item) for item in value]
+    return [_single(item) for item in cast(Sequence[object], value)]
 
 
 def _single(value: object) -> Json:
