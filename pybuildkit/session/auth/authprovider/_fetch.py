@@ -1,0 +1,102 @@
+"""Fetching one token: which request, which to try next, and what to say of a failure. Blocks.
+
+Mirrors FetchToken of session/auth/authprovider/authprovider.go and util/errutil, v0.32.2.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from pybuildkit.golang.errors import BuildkitError
+from pybuildkit.third_party.containerd.remotes.docker import (
+    HTTPClient,
+    Token,
+    TokenOptions,
+    UnexpectedStatusError,
+    fetch_token,
+    fetch_token_with_oauth,
+)
+
+if TYPE_CHECKING:
+    from pybuildkit.session.auth.authprovider._authconfig import AuthTLSConfig
+
+_CLIENT_ID = "buildkit-client"
+_MAX_SHOWN = 256
+_KNOWN_CODES = ("UNKNOWN", "UNSUPPORTED", "UNAUTHORIZED", "DENIED", "UNAVAILABLE", "TOOMANYREQUESTS")
+
+
+class TokenServerError(BuildkitError):
+    """The authorization server refused, with what it said."""
+
+
+def realm_host(realm: str) -> str:
+    """The host of an authorization server's URL, without any user name."""
+    try:
+        return urlsplit(realm).netloc.rpartition("@")[2]
+    except ValueError:
+        return "an invalid realm"
+
+
+def fetch(options: TokenOptions, tls: AuthTLSConfig | None) -> Token:
+    """A token: by POST with credentials (by GET where the server has no POST), by GET without.
+
+    Raises:
+        TokenServerError: the server refused. BuildkitError: any other failure.
+    """
+    client = HTTPClient(tls.ssl_context() if tls is not None else None)
+    try:
+        if not options.secret:
+            return fetch_token(client, options)
+        try:
+            return fetch_token_with_oauth(client, _CLIENT_ID, options)
+        except UnexpectedStatusError as err:
+            if not _has_no_post(err.status_code, options):
+                raise
+        return fetch_token(client, options)
+    except UnexpectedStatusError as err:
+        text = _details(err) if options.secret else str(err)
+        raise TokenServerError(_without(text, options)) from None
+
+
+def _has_no_post(status: int, options: TokenOptions) -> bool:
+    """Whether a server that answers a POST so may still take a GET."""
+    return (status == 405 and bool(options.username)) or status in (404, 401)
+
+
+def _without(text: str, options: TokenOptions) -> str:
+    """The text without the secret, which an answer might quote."""
+    return text.replace(options.secret, "…") if options.secret else text
+
+
+def _details(err: UnexpectedStatusError) -> str:
+    """What the server said, where it is a registry's list of errors or a short text."""
+    body = err.body.decode("utf-8", "replace")
+    try:
+        document = json.loads(body)
+    except (ValueError, RecursionError):
+        document = None
+    entries = document.get("errors") if isinstance(document, dict) else None
+    if isinstance(entries, list) and entries:
+        shown = [_entry(entry) for entry in entries]
+        return shown[0] if len(shown) == 1 else "errors:\n" + "".join(f"{line}\n" for line in shown)
+    details = document.get("details") if isinstance(document, dict) else None
+    if isinstance(details, str) and details:
+        return f"{err}: {details}"
+    if not body:
+        return str(err)
+    if len(err.body) > _MAX_SHOWN:
+        kept = err.body[:_MAX_SHOWN].decode("utf-8", "replace")
+        body = f"{kept}... ({len(err.body) - _MAX_SHOWN} bytes truncated)"
+    return f"{err}: {body}"
+
+
+def _entry(entry: object) -> str:
+    if not isinstance(entry, dict):
+        return f"unknown: {entry}"
+    code = entry.get("code")
+    word = code if code in _KNOWN_CODES else "UNKNOWN"
+    text = f"{word.lower().replace('_', ' ')}: {entry.get('message', '')}"
+    detail = entry.get("detail")
+    return f"{text} - {detail}" if isinstance(detail, str) and detail else text

@@ -1,0 +1,1 @@
+"""Registries as containerd reaches them. Mirrors core/remotes of github.com/containerd/containerd."""

@@ -1,0 +1,175 @@
+"""Fetching a token. Mirrors core/remotes/docker/auth/fetch.go of github.com/containerd/containerd, and the texts of
+core/remotes/errors.
+
+    with credentials      POST to the realm: grant_type=password, or refresh_token where there is no user name
+    GET                   service and scopes in the query, credentials as Basic; anonymous without any
+
+No text holds a user name, a password or a token.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING
+from urllib.parse import parse_qsl, quote_plus, urlencode, urlsplit, urlunsplit
+
+from pybuildkit.golang.errors import BuildkitError
+
+if TYPE_CHECKING:
+    from pybuildkit.third_party.containerd.remotes.docker._challenge import Challenge
+    from pybuildkit.third_party.containerd.remotes.docker._http import HTTPClient, Response
+
+USER_AGENT = "pybuildkit"
+
+
+class TokenError(BuildkitError):
+    """The authorization server's answer holds no token."""
+
+
+class UnexpectedStatusError(BuildkitError):
+    """The authorization server answered with an error.
+
+    Attributes:
+        status_code: the HTTP status.
+        body: the beginning of the answer's body.
+    """
+
+    def __init__(self, response: Response) -> None:
+        text = f"{response.status} {response.reason}".strip()
+        super().__init__(f"unexpected status from {response.method} request to {response.url}: {text}")
+        self.status_code = response.status
+        self.body = response.body[:64000]
+
+
+@dataclass(frozen=True, kw_only=True, repr=False)
+class TokenOptions:
+    """What to ask for, and as whom.
+
+    Attributes:
+        realm: the authorization server's URL.
+        service: the registry's name for itself.
+        scopes: what the token shall be good for, such as "repository:library/alpine:pull".
+        username, secret: the credentials; a secret without a user name is an identity token.
+    """
+
+    realm: str
+    service: str = ""
+    scopes: Sequence[str] = ()
+    username: str = ""
+    secret: str = ""
+
+
+@dataclass(frozen=True, kw_only=True, repr=False)
+class Token:
+    """A token; seconds that it lasts (0: not told), when it was made (seconds since the epoch, or None)."""
+
+    token: str
+    expires_in: int = 0
+    issued_at: int | None = None
+    refresh_token: str = ""
+
+
+def generate_token_options(username: str, secret: str, challenge: Challenge) -> TokenOptions:
+    """What a registry's challenge says to ask for; raises TokenError where it names no realm."""
+    if "realm" not in challenge.parameters:
+        raise TokenError("no realm specified for token auth challenge")
+    scope = challenge.parameters.get("scope")
+    return TokenOptions(
+        realm=challenge.parameters["realm"],
+        service=challenge.parameters.get("service", ""),
+        scopes=scope.split(" ") if scope is not None else (),
+        username=username,
+        secret=secret,
+    )
+
+
+def fetch_token_with_oauth(client: HTTPClient, client_id: str, options: TokenOptions) -> Token:
+    """Fetch a token with a POST; blocks.
+
+    Raises:
+        UnexpectedStatusError, TokenError; InsecureRealmError, HTTPRequestError as `HTTPClient.request`.
+    """
+    form = {"service": options.service, "client_id": client_id}
+    if options.scopes:
+        form["scope"] = " ".join(options.scopes)
+    if options.username:
+        form |= {"grant_type": "password", "username": options.username, "password": options.secret}
+    else:
+        form |= {"grant_type": "refresh_token", "refresh_token": options.secret}
+    headers = {
+        "Content-Type": "application/x-www-form-urlencoded; charset=utf-8",
+        "User-Agent": USER_AGENT,
+    }
+    body = urlencode(sorted(form.items()), quote_via=quote_plus, errors="surrogateescape").encode()
+    response = client.request("POST", options.realm, headers=headers, body=body, secret=True)
+    return _token(_answer(response), ("access_token",))
+
+
+def fetch_token(client: HTTPClient, options: TokenOptions) -> Token:
+    """Fetch a token with a GET, anonymously where there is no secret; blocks.
+
+    Raises:
+        UnexpectedStatusError, TokenError; InsecureRealmError, HTTPRequestError as `HTTPClient.request`.
+    """
+    headers = {"User-Agent": USER_AGENT}
+    if options.secret:
+        login = f"{options.username}:{options.secret}".encode("utf-8", "surrogateescape")
+        headers["Authorization"] = f"Basic {base64.b64encode(login).decode()}"
+    url = _with_query(options)
+    response = client.request("GET", url, headers=headers, secret=bool(options.secret))
+    return _token(_answer(response), ("access_token", "token"))
+
+
+def _with_query(options: TokenOptions) -> str:
+    parts = urlsplit(options.realm)
+    query = parse_qsl(parts.query, keep_blank_values=True)
+    if options.service:
+        query.append(("service", options.service))
+    query += [("scope", scope) for scope in options.scopes]
+    return urlunsplit(parts._replace(query=urlencode(sorted(query, key=lambda item: item[0]))))
+
+
+def _answer(response: Response) -> Mapping[str, object]:
+    if not 200 <= response.status < 400:
+        raise UnexpectedStatusError(response)
+    try:
+        document, _ = json.JSONDecoder().raw_decode(response.body.decode("utf-8", "replace").lstrip())
+    except (json.JSONDecodeError, RecursionError):
+        raise TokenError("unable to decode token response: not JSON") from None
+    if not isinstance(document, dict):
+        raise TokenError("unable to decode token response: not a JSON object")
+    return document
+
+
+def _token(answer: Mapping[str, object], names: Sequence[str]) -> Token:
+    token = next((value for name in names if isinstance(value := answer.get(name), str) and value), "")
+    if not token:
+        raise TokenError("authorization server did not include a token in the response")
+    expires = answer.get("expires_in") or 0
+    if not isinstance(expires, int):
+        raise TokenError("unable to decode token response: expires_in is not a whole number")
+    refresh = answer.get("refresh_token")
+    return Token(
+        token=token,
+        expires_in=expires,
+        issued_at=_seconds(answer.get("issued_at")),
+        refresh_token=refresh if isinstance(refresh, str) else "",
+    )
+
+
+def _seconds(value: object) -> int | None:
+    if value is None:
+        return None
+    try:
+        if not isinstance(value, str):
+            raise TypeError
+        moment = datetime.fromisoformat(value)
+        if moment.tzinfo is None:
+            raise ValueError
+    except (TypeError, ValueError):
+        raise TokenError("unable to decode token response: issued_at is not a time") from None
+    return int(moment.timestamp()) if moment.year > 1 else None
