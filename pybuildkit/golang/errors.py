@@ -11,10 +11,12 @@ layers, outermost first, joined by `": "`, and each layer stays reachable for co
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import TypeVar
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import TypeVar
 
-E = TypeVar("E", bound=BaseException)
+    E = TypeVar("E", bound=BaseException)
 
 
 class BuildkitError(Exception):

@@ -110,6 +110,8 @@ class BoolFlag(Flag):
         return False
 
     def parse(self, text: str, previous: object) -> object:
+        if text == "true":  # what a flag without a value means: spare the short commands an import
+            return True
         from pybuildkit.golang import strconv
 
         try:

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-from pybuildkit._lazy import attach
+from pybuildkit.cmd.buildctl._main import main
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from pybuildkit.cmd.buildctl._main import main as main
-
-__getattr__, __all__ = attach(__name__, {"main": "_main"})
+__all__ = ["main"]

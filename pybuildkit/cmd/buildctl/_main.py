@@ -1,171 +1,45 @@
-"""The program: flags, log, errors and exit codes.
+"""The console script.
 
-Mirrors cmd/buildctl/main.go, v0.32.2. An error is `error: TEXT` on standard error and exit code 1; with `--debug` the
-stacks of the daemon and of this program follow; source ranges and policy messages of the daemon come before it.
-
-Differs on purpose: the first SIGHUP ends a command as SIGTERM does; a standard stream whose reader is gone ends the
-program by SIGPIPE after it has cleaned up; where nothing listens at the default address and a person looks on, a
-second line says which other addresses need no daemon of BuildKit's own.
+Mirrors the outermost part of cmd/buildctl/main.go, v0.32.2. For `--version`, which is asked often, nothing else is
+loaded.
 """
 
 from __future__ import annotations
 
-import os
 import sys
 
-from pybuildkit.cmd.buildctl._app import Command, CommandContext, ExitError, run
-from pybuildkit.cmd.buildctl.common._std import Std, StdClosedError, is_broken, open_closed_descriptors
-from pybuildkit.golang.errors import BuildkitError, error_text
+from pybuildkit.cmd.buildctl import _version
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from types import FrameType
-
-_NO_DAEMON = "error while dialing"
-_HINT = (
-    "hint: no daemon listens there; --addr embedded:// builds without one, "
-    "and --addr docker:// uses the BuildKit of a Docker Engine\n"
-)
-
-
-def new_app() -> Command:
-    """The command tree."""
-    from pybuildkit.cmd.buildctl import _commands, _version
-
-    return Command(
-        _version.NAME,
-        "build with BuildKit",
-        version=_version.VERSION,
-        flags=_commands.global_flags(),
-        commands=_commands.commands(),
-        before=_set_up_log,
-        print_version=_version.print_version,
-    )
-
-
-def _set_up_log(c: CommandContext) -> None:
-    """Send log entries to standard error in the format that the flags name; raises BuildkitError for another."""
-    from pybuildkit.cmd.buildctl.common import _log
-    from pybuildkit.util import bklog
-
-    log_format = c.string("log-format")
-    if log_format == "json":
-        bklog.set_sink(_log.json_sink(c.stderr))
-    elif log_format in ("text", ""):
-        bklog.set_sink(_log.text_sink(c.stderr))
-    else:
-        from pybuildkit.golang import strconv
-
-        raise BuildkitError(f"unsupported log type {strconv.quote(log_format)}")
-    if c.bool("debug"):
-        bklog.set_level(bklog.DEBUG)
-
-
-def _interrupt(signum: int, frame: FrameType | None) -> None:
-    import signal
-
-    from pybuildkit.golang.context import CanceledError
-
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, signal.SIG_DFL)
-    raise CanceledError
-
-
-def _catch_signals() -> None:
-    """Let the first signal end what runs with an error, and the second end the process at once."""
-    import signal
-
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        if signal.getsignal(number) != signal.SIG_IGN:
-            signal.signal(number, _interrupt)
-
-
-def run_main(argv: Sequence[str], *, stdout: Std | None = None, stderr: Std | None = None) -> int:
-    """Run the program.
-
-    Args:
-        argv: the arguments, without the program's name.
-        stdout, stderr: where it writes.
-
-    Returns:
-        the exit code.
-    """
-    stderr = stderr or Std(2, lossy=True)
-    state = _State()
-    root = new_app()
-    root.before = state.before
-    try:
-        run(root, argv, stdout=stdout, stderr=stderr)
-    except ExitError as err:
-        if str(err):
-            stderr.write(f"{err}\n")
-        return err.code
-    except StdClosedError:
-        return 1
-    except (BuildkitError, OSError) as err:
-        _report(stderr, err, state)
-        return 1
-    return 0
-
-
-class _State:
-    """What the end of the program needs to know of its beginning."""
-
-    def __init__(self) -> None:
-        self.debug = False
-        self.default_address = False
-
-    def before(self, c: CommandContext) -> None:
-        """Note the flags and set up the log."""
-        self.debug = c.bool("debug")
-        self.default_address = not c.is_set("addr") and not os.environ.get("BUILDKIT_HOST")
-        _set_up_log(c)
-
-
-def _report(stderr: Std, err: BaseException, state: _State) -> None:
-    """Print an error."""
-    out = ""
-    if err.__cause__ is not None:
-        out += _details(err)
-    text = error_text(err)
-    out += f"error: {text}\n"
-    if state.debug:
-        from pybuildkit.cmd.buildctl.common._stack import format_stacks
-
-        out += format_stacks(err)
-    if state.default_address and _NO_DAEMON in text.lower() and stderr.isatty():
-        out += _HINT
-    stderr.write(out)
-
-
-def _details(err: BaseException) -> str:
-    """The sources that the daemon's error points at, marked, and the messages of policies that denied."""
-    from pybuildkit.solver import errdefs
-    from pybuildkit.sourcepolicy import policysession
-
-    out = "".join(errdefs.print_source(source) for source in errdefs.sources(err))
-    for message in policysession.deny_messages(err):
-        if message.message:
-            out += f"policy deny: {message.message}\n"
-    return out
+_VERSION_FLAGS = (["--version"], ["-version"], ["-v"], ["--v"])
 
 
 def main() -> None:
-    """The console script: run the program and end the process as it ends."""
-    open_closed_descriptors()
-    _catch_signals()
+    """Run the program with the process' arguments, and end the process as it ends.
+
+    A standard stream whose reader has gone away ends it by SIGPIPE, after everything is cleaned up.
+    """
+    from pybuildkit.cmd.buildctl.common import _std
+
+    _std.open_closed_descriptors()
+    code = 1
     try:
-        code = run_main(sys.argv[1:])
-    except StdClosedError:
-        code = 1
-    if is_broken():
+        if sys.argv[1:] in _VERSION_FLAGS:
+            _std.Std(1).write(_version.line())
+            code = 0
+        else:
+            from pybuildkit.cmd.buildctl._run import run_main
+
+            code = run_main(sys.argv[1:], is_process=True)
+    except _std.StdClosedError:
+        pass  # the process ends by SIGPIPE below
+    if _std.is_broken():
         _end_by_sigpipe()
     sys.exit(code)
 
 
 def _end_by_sigpipe() -> None:
     """End as a program does whose reader went away."""
+    import os
     import signal
 
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)

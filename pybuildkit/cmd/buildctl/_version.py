@@ -16,6 +16,11 @@ VERSION = "v0.1.0"
 REVISION = ""
 
 
+def line() -> str:
+    """The program's name, package, version and revision, as a line."""
+    return f"{NAME} {PACKAGE} {VERSION} {REVISION}\n"
+
+
 def print_version(c: CommandContext) -> None:
-    """Print the program's name, package, version and revision."""
-    c.stdout.write(f"{NAME} {PACKAGE} {VERSION} {REVISION}\n")
+    """Print the program's version."""
+    c.stdout.write(line())

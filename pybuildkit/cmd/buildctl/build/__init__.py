@@ -20,15 +20,18 @@ if TYPE_CHECKING:
     from pybuildkit.cmd.buildctl.build._opt import parse_opt as parse_opt
     from pybuildkit.cmd.buildctl.build._output import parse_legacy_exporter as parse_legacy_exporter
     from pybuildkit.cmd.buildctl.build._output import parse_output as parse_output
+    from pybuildkit.cmd.buildctl.build._outputfile import FileOutput as FileOutput
     from pybuildkit.cmd.buildctl.build._registryauthtlscontext import (
         parse_registry_auth_tls_context as parse_registry_auth_tls_context,
     )
     from pybuildkit.cmd.buildctl.build._secret import parse_secret as parse_secret
+    from pybuildkit.cmd.buildctl.build._sourcepolicy import read_source_policy as read_source_policy
     from pybuildkit.cmd.buildctl.build._ssh import parse_ssh as parse_ssh
 
 __getattr__, __all__ = attach(
     __name__,
     {
+        "FileOutput": "_outputfile",
         "FlagValueError": "_build",
         "parse_export_cache": "_exportcache",
         "parse_import_cache": "_importcache",
@@ -40,6 +43,7 @@ __getattr__, __all__ = attach(
         "parse_registry_auth_tls_context": "_registryauthtlscontext",
         "parse_secret": "_secret",
         "parse_ssh": "_ssh",
+        "read_source_policy": "_sourcepolicy",
         "validate_allow": "_allow",
         "write_metadata_file": "_metadata",
     },

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from pybuildkit.cmd.buildctl.build._build import FlagValueError, csv_fields
 from pybuildkit.golang.errors import wrap
 from pybuildkit.golang.strconv import quote
-from pybuildkit.session.secrets import secretsprovider
+from pybuildkit.session.secrets.secretsprovider import Source, new_secret_provider, new_store
 from pybuildkit.third_party import csvvalue
 
 if TYPE_CHECKING:
@@ -22,11 +22,11 @@ def parse_secret(values: Iterable[str]) -> Attachable:
         FlagValueError: a malformed value.
         BuildkitError: a secret's file that is missing or too large.
     """
-    store = secretsprovider.new_store([_source(value) for value in values])
-    return secretsprovider.new_secret_provider(store)
+    store = new_store([_source(value) for value in values])
+    return new_secret_provider(store)
 
 
-def _source(value: str) -> secretsprovider.Source:
+def _source(value: str) -> Source:
     kind = name = path = env = ""
     try:
         fields = csv_fields(value, "invalid field '{}' must be a key=value pair")
@@ -48,4 +48,4 @@ def _source(value: str) -> secretsprovider.Source:
                 raise FlagValueError(f"unexpected key '{key}' in '{field}'")
     if kind == "env" and not env:
         env, path = path, ""
-    return secretsprovider.Source(id=name, file_path=path, env=env)
+    return Source(id=name, file_path=path, env=env)
