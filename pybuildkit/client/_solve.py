@@ -20,7 +20,6 @@ import asyncio
 import base64
 import binascii
 import json
-import logging
 from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING
 
@@ -36,7 +35,7 @@ from pybuildkit.golang.errors import BuildkitError
 from pybuildkit.rpc import Code, RpcError
 from pybuildkit.session import Session, SessionClosedError, filesync
 from pybuildkit.session.filesync import ExportError
-from pybuildkit.util import grpcerrors
+from pybuildkit.util import bklog, grpcerrors
 
 if TYPE_CHECKING:
     from pybuildkit.client._client import Client
@@ -62,8 +61,6 @@ SETTLE_SECONDS = 1.0
 """How long a broken session waits for the call that tells why."""
 
 RunGateway = Callable[["Context", str, Session, Mapping[str, str]], Awaitable[None]]
-
-log = logging.getLogger("pybuildkit")
 
 
 def check_definition(definition: Definition | None, opt: SolveOpt) -> None:
@@ -103,7 +100,7 @@ async def solve(
         if opt.session_pre_initialized:
             raise BuildkitError("no session provided for preinitialized option")
         session = Session(opt.shared_key)
-    cache = parse_cache_options(opt, run_gateway is not None, log.warning)
+    cache = parse_cache_options(opt, run_gateway is not None, bklog.L.warning)
     plan = ExportPlan()
     if not opt.session_pre_initialized:
         plan = plan_exports(opt, cache.content_stores)
@@ -141,7 +138,7 @@ def _local_names(definition: ops_pb2.Definition) -> list[str]:
     from pybuildkit.solver.pb import ops_pb2
 
     names = []
-    for data in getattr(definition, "def"):  # noqa: B009 - the field's name is a keyword
+    for data in getattr(definition, "def"):
         try:
             op = ops_pb2.Op.FromString(data)
         except DecodeError as err:
@@ -400,7 +397,7 @@ def _finish_stores(response: SolveResponse, cache: CacheOptions, plan: ExportPla
         try:
             reset_cache_store(store, folder)
         except (BuildkitError, OSError) as err:
-            log.warning("failed to reset cache store: %s", errors.error_text(err))
+            bklog.L.with_fields(error=errors.error_text(err)).warning("failed to reset cache store")
 
 
 def _descriptor(text: str | bytes) -> dict[str, object]:
@@ -411,4 +408,3 @@ def _descriptor(text: str | bytes) -> dict[str, object]:
     if not isinstance(value, dict):
         raise BuildkitError("invalid descriptor in the daemon's answer: not an object")
     return value
-
