@@ -1,0 +1,165 @@
+"""Writing progress somewhere without ever holding up the event loop.
+
+Not in BuildKit, where a goroutine may block in a write. A terminal can be stopped, a pipe's reader can sleep and a
+file system can stall, and the loop must answer the daemon's health calls all the while: so a write that may block is
+done by a thread of its own. A thread that is stuck when the program ends is left behind.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import select
+import stat
+import threading
+from collections.abc import Callable
+from typing import Protocol
+
+_ATOMIC = 4096
+
+
+class Output(Protocol):
+    """Where the bytes go: a binary stream, or a descriptor's wrapper with a `write` that takes bytes.
+
+    A terminal is recognised by `isatty()` together with `fileno()` or `fd`, where the object has them.
+    """
+
+    def write(self, data: bytes, /) -> object: ...
+
+
+class FdOutput:
+    """A file descriptor as an output; it is never closed here."""
+
+    def __init__(self, fd: int) -> None:
+        self.fd = fd
+
+    def write(self, data: bytes, /) -> None:
+        """Write everything; raises OSError."""
+        rest = memoryview(data)
+        while rest:
+            rest = rest[os.write(self.fd, rest) :]
+
+    def fileno(self) -> int:
+        """The descriptor."""
+        return self.fd
+
+    def isatty(self) -> bool:
+        """Whether it is a terminal."""
+        return os.isatty(self.fd)
+
+
+class Sink:
+    """Bytes on their way to an output.
+
+    Args:
+        out: where they go.
+        errors_matter: whether `flush` raises every OSError. Otherwise a lost write is nobody's concern, as in Go,
+            but for a reader that went away (BrokenPipeError).
+    """
+
+    def __init__(self, out: Output, *, errors_matter: bool = False) -> None:
+        self._out = out
+        self._errors_matter = errors_matter
+        self._pending: list[bytes] = []
+        self.pending_bytes = 0
+        self._is_pipe = _is_pipe(descriptor(out))
+
+    def put(self, data: bytes) -> None:
+        """Keep bytes for the next `flush`."""
+        if data:
+            self._pending.append(data)
+            self.pending_bytes += len(data)
+
+    def take(self) -> bytes:
+        """What has been put and not flushed; it is flushed by whoever takes it."""
+        data = b"".join(self._pending)
+        self._pending.clear()
+        self.pending_bytes = 0
+        return data
+
+    async def flush(self) -> None:
+        """Return when everything that was put has been written.
+
+        Cancelling leaves a write that blocks to its thread. Raises OSError as `errors_matter` says.
+        """
+        if not self._pending:
+            return
+        data = self.take()
+        try:
+            if len(data) <= _ATOMIC and self._is_pipe and self._is_writable():
+                self._write(data)
+            else:
+                await _in_thread(self._write, data)
+        except OSError as err:
+            if self._errors_matter or isinstance(err, BrokenPipeError):
+                raise
+
+    def _write(self, data: bytes) -> None:
+        self._out.write(data)
+        flush = getattr(self._out, "flush", None)
+        if flush is not None:
+            flush()
+
+    def _is_writable(self) -> bool:
+        fd = descriptor(self._out)
+        if fd is None:
+            return False
+        poll = select.poll()
+        poll.register(fd, select.POLLOUT)
+        return any(event & select.POLLOUT for _, event in poll.poll(0))
+
+
+def descriptor(out: Output) -> int | None:
+    """The file descriptor of an output, or None where it has none."""
+    fd = getattr(out, "fd", None)
+    if fd is None:
+        fileno = getattr(out, "fileno", None)
+        try:
+            fd = fileno() if fileno is not None else None
+        except (OSError, ValueError):
+            return None
+    return fd if isinstance(fd, int) else None
+
+
+def is_terminal(out: Output) -> bool:
+    """Whether an output is a terminal."""
+    fd = descriptor(out)
+    try:
+        return fd is not None and os.isatty(fd)
+    except OSError:
+        return False
+
+
+def _is_pipe(fd: int | None) -> bool:
+    try:
+        return fd is not None and stat.S_ISFIFO(os.fstat(fd).st_mode)
+    except OSError:
+        return False
+
+
+async def _in_thread(write: Callable[[bytes], None], data: bytes) -> None:
+    """Run the write in a daemon thread and wait for it."""
+    loop = asyncio.get_running_loop()
+    result: asyncio.Future[None] = loop.create_future()
+
+    def settle(err: BaseException | None) -> None:
+        if result.done():
+            return
+        if err is None:
+            result.set_result(None)
+        else:
+            result.set_exception(err)
+
+    def run() -> None:
+        error: BaseException | None = None
+        try:
+            write(data)
+        except (OSError, ValueError) as err:
+            error = err if isinstance(err, OSError) else OSError(str(err))
+        try:
+            loop.call_soon_threadsafe(settle, error)
+        except RuntimeError:
+            return  # the loop was closed while the write was stuck
+
+    threading.Thread(target=run, name="progress-output", daemon=True).start()
+    await result

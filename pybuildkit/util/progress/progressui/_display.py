@@ -1,0 +1,408 @@
+"""Displays: one interface for every way to show a solve, and the loop that feeds them.
+
+Mirrors the exported part of util/progress/progressui/display.go, v0.32.2.
+
+A display takes statuses and the time, and puts bytes into a sink:
+
+    start → (update | tick)* → finish
+
+`Display.update_from` drives it on an event loop; `start`, `update`, `tick` and `finish` are for drivers that have a
+clock of their own. A tick is due `Display.tick_interval` after the last status or tick.
+
+Differs on purpose: the modes github and gitlab exist; an unknown mode is "invalid progress value : X" (v0.7.0's
+text); a TTY_DISPLAY_RATE of 0 or less is not used (Go panics); on a terminal names and logs are cleaned (see
+`_clean`); the reader of the output going away ends `update_from` with BrokenPipeError.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING, Protocol
+
+from pybuildkit.client._graph import SolveStatus, StatusError, VertexWarning
+from pybuildkit.golang import chan
+from pybuildkit.golang.errors import BuildkitError, wrap
+from pybuildkit.util.progress._sink import Output, Sink, descriptor, is_terminal
+from pybuildkit.util.progress.progressui._colors import colors_from_environment, log_lines_from_environment
+from pybuildkit.util.progress.progressui._limiter import Limiter
+from pybuildkit.util.progress.progressui._printer import TextMux
+from pybuildkit.util.progress.progressui._trace import Clock, TermHeight, Trace
+from pybuildkit.util.progress.progressui._tty import (
+    DEFAULT_HEIGHT,
+    DEFAULT_WIDTH,
+    TtyDisplay,
+    display_info,
+    terminal_size,
+)
+
+if TYPE_CHECKING:
+    from pybuildkit.golang.context import Context
+
+_MILLISECOND = 1_000_000
+_TICK = 150 * _MILLISECOND
+_DRAW = 100 * _MILLISECOND
+_PLAIN_WIDTH = 80
+_FLUSH_BYTES = 64 * 1024
+_BATCH = 64
+_MAX_WARNINGS = 100_000
+
+
+class DisplayMode(StrEnum):
+    """The values of `--progress`; "" is AUTO."""
+
+    AUTO = "auto"
+    QUIET = "quiet"
+    TTY = "tty"
+    PLAIN = "plain"
+    RAWJSON = "rawjson"
+    GITHUB = "github"
+    GITLAB = "gitlab"
+
+
+class ProgressModeError(BuildkitError):
+    """An unknown mode, or `tty` without a terminal."""
+
+
+@dataclass(slots=True)
+class _Options:
+    phase: str = ""
+    text_desc: str = ""
+    console_desc: str = ""
+
+
+DisplayOpt = Callable[[_Options], None]
+"""An option of `new_display`."""
+
+
+def with_phase(phase: str) -> DisplayOpt:
+    """The first word of a terminal's display, "Building" without it."""
+
+    def apply(options: _Options) -> None:
+        options.phase = phase
+
+    return apply
+
+
+def with_desc(text: str, console: str) -> DisplayOpt:
+    """A description: the first line of the plain display, the right end of a terminal's first line."""
+
+    def apply(options: _Options) -> None:
+        options.text_desc = text
+        options.console_desc = console
+
+    return apply
+
+
+class View(Protocol):
+    """One way to show a solve; what it has to say goes into its sink."""
+
+    sink: Sink
+
+    def init(self, limiter: Limiter) -> None:
+        """Called once, before everything else."""
+
+    def update(self, status: SolveStatus) -> None:
+        """Take in a status; a view with a buffer draws only as often as the limiter lets it."""
+
+    def refresh(self) -> None:
+        """Draw what the buffer holds."""
+
+    def done(self) -> None:
+        """Called once, at the end: draw everything."""
+
+
+class QuietView:
+    """Shows nothing."""
+
+    def __init__(self, sink: Sink) -> None:
+        self.sink = sink
+
+    def init(self, limiter: Limiter) -> None:
+        """Nothing to prepare."""
+
+    def update(self, status: SolveStatus) -> None:
+        """Drop the status."""
+
+    def refresh(self) -> None:
+        """Nothing to draw."""
+
+    def done(self) -> None:
+        """Nothing to draw."""
+
+
+class RawJsonView(QuietView):
+    """Each status as a line of JSON, at once; one that has no JSON form is left out, as in Go."""
+
+    _STEERING = re.compile("[\x7f-\x9f]")
+
+    def __init__(self, sink: Sink, *, clean: bool = False) -> None:
+        super().__init__(sink)
+        self._clean = clean
+
+    def update(self, status: SolveStatus) -> None:
+        """Put the line."""
+        try:
+            line = status.to_json()
+        except StatusError:
+            return
+        if self._clean:
+            line = self._STEERING.sub(lambda match: f"\\u{ord(match.group()):04x}", line)
+        self.sink.put(line.encode("utf-8") + b"\n")
+
+
+class PlainView:
+    """Numbered lines, see `_printer`."""
+
+    def __init__(self, sink: Sink, trace: Trace, printer: TextMux) -> None:
+        self.sink = sink
+        self._trace = trace
+        self._printer = printer
+        self._limiter: Limiter | None = None
+
+    def init(self, limiter: Limiter) -> None:
+        """Keep the limiter."""
+        self._limiter = limiter
+
+    def update(self, status: SolveStatus) -> None:
+        """Take in a status, and print if the limiter lets it."""
+        self._trace.update(status, _PLAIN_WIDTH)
+        if self._limiter is None or self._limiter.allow(self._trace.clock()):
+            self.refresh()
+
+    def refresh(self) -> None:
+        """Print what is new."""
+        self.sink.put(self._printer.print(self._trace))
+
+    def done(self) -> None:
+        """Print what is new and the logs of failed steps."""
+        self.refresh()
+        self.sink.put(self._trace.error_logs())
+
+
+class ConsoleView:
+    """A terminal, see `_tty`.
+
+    Args:
+        size: gives the terminal's columns and lines, (0, 0) where they are not known. It is asked at each status
+            and at the end; ticks draw with the last answer.
+    """
+
+    def __init__(self, sink: Sink, trace: Trace, display: TtyDisplay, size: Callable[[], tuple[int, int]]) -> None:
+        self.sink = sink
+        self._trace = trace
+        self._display = display
+        self._size = size
+        self._width = 0
+        self._height = 0
+        self._limiter: Limiter | None = None
+
+    def init(self, limiter: Limiter) -> None:
+        """Keep the limiter."""
+        self._limiter = limiter
+
+    def update(self, status: SolveStatus) -> None:
+        """Take in a status, and draw if the limiter lets it."""
+        self._measure()
+        self._trace.update(status, self._width)
+        if self._limiter is None or self._limiter.allow(self._trace.clock()):
+            self.refresh()
+
+    def refresh(self) -> None:
+        """Draw."""
+        self._draw(is_last=False)
+
+    def done(self) -> None:
+        """Draw every job, then the logs of failed steps."""
+        self._measure()
+        self._draw(is_last=True)
+        self.sink.put(self._trace.error_logs())
+
+    def _measure(self) -> None:
+        width, height = self._size()
+        self._width, self._height = (width, height) if width > 0 and height > 0 else (DEFAULT_WIDTH, DEFAULT_HEIGHT)
+
+    def _draw(self, *, is_last: bool) -> None:
+        info = display_info(self._trace)
+        now = self._trace.clock()
+        self.sink.put(self._display.draw(info, now, self._width, self._height, is_last=is_last))
+
+
+class Display:
+    """A display of one solve.
+
+    Args:
+        view: how it is shown.
+        clock: the clock of the view.
+    """
+
+    def __init__(self, view: View, clock: Clock) -> None:
+        rate = _rate_from_environment()
+        self._view = view
+        self._clock = clock
+        self.tick_interval = _TICK if rate is None else rate
+        self._draw_interval = _DRAW if rate is None else rate
+        self.warnings: list[VertexWarning] = []
+
+    @property
+    def sink(self) -> Sink:
+        """Where the display puts its bytes; a driver flushes it."""
+        return self._view.sink
+
+    def start(self) -> None:
+        """Begin; call it once."""
+        self._view.init(Limiter(self._draw_interval))
+
+    def update(self, status: SolveStatus) -> None:
+        """Take in a status."""
+        self._view.update(status)
+        if status.warnings and len(self.warnings) < _MAX_WARNINGS:
+            self.warnings += status.warnings
+
+    def tick(self) -> None:
+        """Draw what was held back, and the running times."""
+        self._view.refresh()
+
+    def finish(self) -> None:
+        """End; call it once."""
+        self._view.done()
+
+    async def update_from(self, ctx: Context, ch: chan.Chan[SolveStatus]) -> list[VertexWarning]:
+        """Show what comes from a channel until it is closed.
+
+        Args:
+            ctx: ends the display early.
+            ch: the statuses.
+
+        Returns:
+            The warnings among them, in order.
+
+        Raises:
+            the context's cause: it ended first; what had come is shown all the same.
+            BrokenPipeError: the reader of the output went away.
+
+        Cancelling shows what had come.
+        """
+        self.start()
+        try:
+            await self._follow(ctx, ch)
+        finally:
+            self.finish()
+            await self.sink.flush()
+        return self.warnings
+
+    async def _follow(self, ctx: Context, ch: chan.Chan[SolveStatus]) -> None:
+        loop = asyncio.get_running_loop()
+        interval = self.tick_interval / 1e9
+        due = loop.time() + interval
+        taken = 0
+        while True:
+            if taken % _BATCH == 0:
+                await asyncio.sleep(0)
+                ctx.raise_if_done()
+            taken += 1
+            got = ch.try_recv()
+            if got is None:
+                await self.sink.flush()
+                try:
+                    got = await _receive(ctx, ch, due)
+                except TimeoutError:
+                    self.tick()
+                    due = loop.time() + interval
+                    continue
+            status, ok = got
+            if not ok:
+                return
+            if status is not None:
+                self.update(status)
+            due = loop.time() + interval
+            if self.sink.pending_bytes > _FLUSH_BYTES:
+                await self.sink.flush()
+
+
+async def _receive(ctx: Context, ch: chan.Chan[SolveStatus], due: float) -> tuple[SolveStatus | None, bool]:
+    """What the channel gives next; raises TimeoutError at `due`, of the loop's clock, or the context's cause."""
+    received = ch.recv_case()
+    async with asyncio.timeout_at(due):
+        if await chan.select(received, chan.done(ctx)) is received:
+            return received.value, received.ok
+    ctx.raise_if_done()
+    raise AssertionError("select returned without a case")
+
+
+def _rate_from_environment() -> int | None:
+    """TTY_DISPLAY_RATE, a number of milliseconds, in nanoseconds; None where it says nothing usable."""
+    try:
+        rate = int(os.environ.get("TTY_DISPLAY_RATE", ""))
+    except ValueError:
+        return None
+    return rate * _MILLISECOND if 0 < rate < 1 << 40 else None
+
+
+def steady_clock() -> Clock:
+    """A clock that shows the time of day now, and then runs steadily whatever is done to the system's clock."""
+    base = time.time_ns() - time.monotonic_ns()
+    return lambda: base + time.monotonic_ns()
+
+
+def new_display(out: Output, mode: str, *opts: DisplayOpt, clock: Clock | None = None) -> Display:
+    """A display that writes to `out`.
+
+    Args:
+        out: where to; a terminal is recognised by its descriptor.
+        mode: a `DisplayMode`; "" and "auto" are tty on a terminal and plain elsewhere.
+        opts: `with_phase`, `with_desc`.
+        clock: another clock than the system's.
+
+    Raises:
+        ProgressModeError: the mode is unknown.
+        WrappedError: the mode is tty and `out` is no terminal.
+    """
+    clock = clock or steady_clock()
+    terminal = is_terminal(out)
+    sink = Sink(out)
+    if mode in ("", DisplayMode.AUTO):
+        mode = DisplayMode.TTY if terminal else DisplayMode.PLAIN
+    if mode == DisplayMode.TTY:
+        if not terminal:
+            reason = "output is not a file" if descriptor(out) is None else "provided file is not a console"
+            raise wrap(ProgressModeError(reason), "failed to get console")
+        fd = descriptor(out) or 0
+        return Display(console_view(sink, clock, lambda: terminal_size(fd), *opts), clock)
+    if mode == DisplayMode.PLAIN:
+        trace = Trace(clock, clean=terminal)
+        return Display(PlainView(sink, trace, TextMux(_options(opts).text_desc)), clock)
+    if mode == DisplayMode.RAWJSON:
+        return Display(RawJsonView(sink, clean=terminal), clock)
+    if mode == DisplayMode.QUIET:
+        return Display(QuietView(sink), clock)
+    raise ProgressModeError(f"invalid progress value : {mode}")
+
+
+def console_view(
+    sink: Sink, clock: Clock, size: Callable[[], tuple[int, int]], *opts: DisplayOpt, clean: bool = True
+) -> ConsoleView:
+    """A terminal's view; colours and log lines as the environment says.
+
+    Args:
+        size: gives the terminal's columns and lines.
+        clean: False lets everything through that the daemon sends, as Go does.
+    """
+    options = _options(opts)
+    colors = colors_from_environment()
+    term_height = TermHeight(log_lines_from_environment())
+    trace = Trace(clock, console=True, clean=clean, term_height=term_height)
+    display = TtyDisplay(options.phase or "Building", options.console_desc, colors, term_height)
+    return ConsoleView(sink, trace, display, size)
+
+
+def _options(opts: Iterable[DisplayOpt]) -> _Options:
+    options = _Options()
+    for opt in opts:
+        opt(options)
+    return options
