@@ -296,6 +296,8 @@ def new_fs(root: str | bytes, *, xattrs: bool = True) -> DiskFS:
     """
     try:
         real = os.path.realpath(os.fsencode(root), strict=True)
+    except NotADirectoryError as err:
+        raise ResolveError(BuildkitError("not a directory")) from err
     except OSError as err:
         raise ResolveError(with_op(err, "lstat")) from err
     try:
