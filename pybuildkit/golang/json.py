@@ -6,7 +6,7 @@ Values are dict, list, tuple, str, bytes (base64), int, float, bool and None. A 
 a Go struct is; a Go map is sorted by key, so give it through `sorted_map`. A byte of a str that is no UTF-8 (a lone
 surrogate) is written as U+FFFD.
 
-Differs from Go: `unmarshal` gives plain values and knows no types.
+Differs from Go: `unmarshal` gives plain values and knows no types; a number with a fraction is a `Number`.
 """
 
 from __future__ import annotations
@@ -32,6 +32,17 @@ class SyntaxError(BuildkitError):
 
 class UnsupportedValueError(BuildkitError):
     """A value that JSON cannot say, such as an infinite number."""
+
+
+class Number(float):
+    """A number with a fraction or an exponent, and how it was written."""
+
+    def __new__(cls, text: str) -> Number:
+        number = super().__new__(cls, text)
+        number.text = text
+        return number
+
+    text: str
 
 
 _ESCAPES = {code: f"\\u{code:04x}" for code in (*range(0x20), 0x2028, 0x2029)}
@@ -152,7 +163,7 @@ def unmarshal(text: str | bytes) -> object:
     if not text.isascii():
         text = text.translate(_REPLACE_BYTES)
     try:
-        value: object = json.loads(text, parse_constant=_refuse_constant)
+        value: object = json.loads(text, parse_float=Number, parse_constant=_refuse_constant)
     except (ValueError, RecursionError) as err:
         Scanner(text).check()
         raise SyntaxError(f"json: {err}", 0) from None
