@@ -1,0 +1,179 @@
+"""The sending half of a connection: what waits on each stream, and in which frames and order it leaves.
+
+Streams that may send take turns (round robin), a quantum each, so that a large message does not hold up a small
+one. Payloads leave as slices of the buffers that were given: nothing is joined, and a slice of a `memoryview`
+copies nothing.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+
+from pybuildkit.rpc._frames import DATA, DEFAULT_WINDOW, END_STREAM, MAX_FRAME, frame_header, header_frames
+
+QUANTUM = 4 * MAX_FRAME
+
+Chunk = bytes | memoryview
+
+
+class StreamState:
+    """One stream, as the connection sees it.
+
+    Attributes:
+        send_window: bytes that the peer lets us send; negative after the peer has lowered its initial window.
+        pending: bytes that wait to be sent.
+        ending: END_STREAM goes with the last of them; `trailer`: this header block follows them, and ends it.
+        recv_window: bytes that we let the peer send; `uncredited`: consumed bytes not yet given back.
+    """
+
+    __slots__ = (
+        "ending",
+        "full_header",
+        "head_received",
+        "local_done",
+        "offset",
+        "pending",
+        "queue",
+        "queued",
+        "recv_window",
+        "remote_done",
+        "send_window",
+        "stream_id",
+        "trailer",
+        "uncredited",
+    )
+
+    def __init__(self, stream_id: int, send_window: int, recv_window: int) -> None:
+        self.stream_id = stream_id
+        self.send_window = send_window
+        self.recv_window = recv_window
+        self.uncredited = 0
+        self.queue: deque[Chunk] = deque()
+        self.offset = 0
+        self.pending = 0
+        self.queued = False
+        self.ending = False
+        self.trailer: bytes | None = None
+        self.head_received = False
+        self.local_done = False
+        self.remote_done = False
+        self.full_header = frame_header(MAX_FRAME, DATA, 0, stream_id)
+
+    def drop(self) -> None:
+        """Forget what waits to be sent."""
+        self.queue.clear()
+        self.pending = self.offset = 0
+        self.trailer = None
+        self.ending = False
+
+    def emit(self, out: list[Chunk], budget: int) -> int:
+        """Append frames with at most `budget` bytes of payload to `out`; gives the payload's bytes.
+
+        An empty END_STREAM frame is sent where nothing else is left to carry the flag.
+        """
+        emitted = 0
+        while self.pending and budget:
+            size = min(MAX_FRAME, budget, self.pending)
+            last = self.ending and size == self.pending
+            if size == MAX_FRAME and not last:
+                out.append(self.full_header)
+            else:
+                out.append(frame_header(size, DATA, END_STREAM if last else 0, self.stream_id))
+            self._slice(out, size)
+            self.pending -= size
+            budget -= size
+            emitted += size
+            if last:
+                self.local_done = True
+        if not self.pending and not self.local_done:
+            if self.trailer is not None:
+                out.append(self.trailer)
+                self.trailer = None
+                self.local_done = True
+            elif self.ending:
+                out.append(frame_header(0, DATA, END_STREAM, self.stream_id))
+                self.local_done = True
+        return emitted
+
+    def _slice(self, out: list[Chunk], size: int) -> None:
+        queue = self.queue
+        while size:
+            head = queue[0]
+            offset = self.offset
+            left = len(head) - offset
+            if left > size:
+                out.append(head[offset : offset + size])
+                self.offset = offset + size
+                return
+            out.append(head[offset:] if offset else head)
+            queue.popleft()
+            self.offset = 0
+            size -= left
+
+
+class SendSide:
+    """All streams' waiting bytes, the connection's window, and frames without flow control in front of them."""
+
+    def __init__(self) -> None:
+        self.window = DEFAULT_WINDOW
+        self.control: list[Chunk] = []
+        self._turns: deque[StreamState] = deque()
+
+    def has_output(self) -> bool:
+        """Whether `take` would give anything."""
+        return bool(self.control) or any(self._can_emit(stream) for stream in self._turns)
+
+    def _can_emit(self, stream: StreamState) -> bool:
+        if not stream.pending:
+            return stream.trailer is not None or stream.ending
+        return self.window > 0 and stream.send_window > 0
+
+    def enqueue(self, stream: StreamState, buffers: list[Chunk], size: int) -> None:
+        """Add buffers (`size` bytes in all) to what waits on a stream."""
+        stream.queue.extend(buffers)
+        stream.pending += size
+        self.schedule(stream)
+
+    def schedule(self, stream: StreamState) -> None:
+        """Give the stream a turn when it has something that it may send."""
+        if not stream.queued and (stream.pending or stream.ending or stream.trailer is not None):
+            stream.queued = True
+            self._turns.append(stream)
+
+    def end_with(self, stream: StreamState, headers_block: bytes) -> None:
+        """Let a trailing header block follow what waits on the stream."""
+        stream.trailer = header_frames(stream.stream_id, headers_block, True)
+        self.schedule(stream)
+
+    def take(self, limit: int, finished: list[StreamState]) -> list[Chunk]:
+        """The next buffers to write: control frames, then some `limit` bytes of payload, streams in turn.
+
+        Streams that have now said all they had to say are added to `finished`.
+        """
+        out, self.control = self.control, []
+        turns = self._turns
+        parked: list[StreamState] = []
+        while turns and limit > 0:
+            stream = turns.popleft()
+            budget = min(limit, self.window, stream.send_window)
+            if turns and budget > QUANTUM:
+                budget = QUANTUM
+            emitted = stream.emit(out, max(budget, 0))
+            if emitted:
+                self.window -= emitted
+                stream.send_window -= emitted
+                limit -= emitted
+            if stream.local_done:
+                stream.queued = False
+                finished.append(stream)
+            elif not stream.pending:
+                stream.queued = False
+            elif stream.send_window <= 0:
+                stream.queued = False  # a WINDOW_UPDATE schedules it again
+            elif self.window <= 0:
+                parked.append(stream)  # keeps its turn until the connection's window opens
+            else:
+                turns.append(stream)
+        for stream in reversed(parked):
+            turns.appendleft(stream)
+        return out

@@ -1,0 +1,313 @@
+"""gRPC's own framing on top of HTTP/2: messages, metadata, deadlines, status.
+
+Wire (gRPC over HTTP/2): a message is a flag byte (1: compressed), its length in four bytes, and its bytes; messages
+follow each other in DATA frames without regard to the frames' borders. A call ends with trailers that hold
+`grpc-status`, percent-encoded `grpc-message` and, for typed details, `grpc-status-details-bin`.
+
+Texts of errors are grpc-go's.
+"""
+
+from __future__ import annotations
+
+from binascii import Error as Base64Error
+from binascii import a2b_base64, b2a_base64
+from collections import deque
+from collections.abc import Iterable, Sequence
+from struct import Struct
+from typing import TYPE_CHECKING
+
+from pybuildkit.rpc._code import Code, RpcError
+from pybuildkit.rpc._flow import Chunk
+from pybuildkit.rpc._headers import Headers
+from pybuildkit.rpc._types import Buffer, Metadata, Payload
+
+if TYPE_CHECKING:
+    from google.protobuf import any_pb2
+
+PREFIX = Struct(">BI")
+CONTENT_TYPE = (b"content-type", b"application/grpc")
+
+_JOINED_BELOW = 4096
+_RESERVED = frozenset(
+    b"content-type user-agent grpc-message-type grpc-encoding grpc-message grpc-status grpc-timeout te".split()
+)
+_UNITS = {"H": 3600.0, "M": 60.0, "S": 1.0, "m": 1e-3, "u": 1e-6, "n": 1e-9}
+_PRINTABLE = frozenset(range(0x20, 0x7F))
+
+
+def frame_messages(payloads: Iterable[Payload]) -> tuple[list[Chunk], int]:
+    """Messages as they go into DATA frames, and their size in bytes.
+
+    Large pieces are passed on as they are; small ones that follow each other are joined, so that many small
+    messages become one buffer.
+    """
+    out: list[Chunk] = []
+    small: list[Buffer] = []
+    total = 0
+    for payload in payloads:
+        pieces: Sequence[Buffer] = (payload,) if isinstance(payload, (bytes, bytearray, memoryview)) else payload
+        size = sum(map(_size, pieces))
+        small.append(PREFIX.pack(0, size))
+        total += size + 5
+        for piece in pieces:
+            if _size(piece) < _JOINED_BELOW:
+                small.append(piece)
+                continue
+            if small:
+                out.append(b"".join(small))
+                small = []
+            out.append(_view(piece))
+    if small:
+        out.append(b"".join(small))
+    return out, total
+
+
+def _size(piece: Buffer) -> int:
+    return piece.nbytes if isinstance(piece, memoryview) else len(piece)
+
+
+def _view(piece: Buffer) -> memoryview:
+    view = memoryview(piece)
+    return view if view.format == "B" and view.ndim == 1 else view.cast("B")
+
+
+class Deframer:
+    """Cuts the bytes of a call into messages.
+
+    Args:
+        max_size: the largest message that is accepted, in bytes.
+
+    Attributes:
+        messages: whole messages, the oldest first.
+        partial: bytes of a message that is not whole yet, with its prefix.
+    """
+
+    __slots__ = ("_left", "_max_size", "_pieces", "_prefix", "messages", "partial")
+
+    def __init__(self, max_size: int) -> None:
+        self._max_size = max_size
+        self._prefix = b""
+        self._pieces: list[bytes] = []
+        self._left = 0
+        self.partial = 0
+        self.messages: deque[bytes] = deque()
+
+    def feed(self, data: memoryview) -> None:
+        """Take the bytes of one DATA frame.
+
+        Raises:
+            RpcError: for a message that is too large, compressed, or has an unknown flag.
+        """
+        position, end = 0, len(data)
+        while position < end:
+            if not self._left:
+                if end - position >= 5 and not self._prefix:
+                    flag, size = PREFIX.unpack_from(data, position)
+                    position += 5
+                else:
+                    step = min(5 - len(self._prefix), end - position)
+                    self._prefix += data[position : position + step]
+                    position += step
+                    self.partial = len(self._prefix)
+                    if len(self._prefix) < 5:
+                        return
+                    flag, size = PREFIX.unpack(self._prefix)
+                    self._prefix = b""
+                if flag or size > self._max_size:
+                    self._refuse(flag, size)
+                if end - position >= size:
+                    self.messages.append(bytes(data[position : position + size]))
+                    position += size
+                    self.partial = 0
+                    continue
+                self._left = size
+                self.partial = 5
+            position = self._continue(data, position, end)
+
+    def _continue(self, data: memoryview, position: int, end: int) -> int:
+        step = min(self._left, end - position)
+        self._pieces.append(bytes(data[position : position + step]))
+        self._left -= step
+        self.partial += step
+        if not self._left:
+            self.messages.append(b"".join(self._pieces))
+            self._pieces.clear()
+            self.partial = 0
+        return position + step
+
+    def _refuse(self, flag: int, size: int) -> None:
+        if flag == 1:
+            raise RpcError(Code.INTERNAL, "grpc: compressed flag set with identity or empty encoding")
+        if flag:
+            raise RpcError(Code.INTERNAL, f"grpc: received unexpected payload format {flag}")
+        raise RpcError(Code.RESOURCE_EXHAUSTED, f"grpc: received message larger than max ({size} vs. {self._max_size})")
+
+
+def encode_metadata(metadata: Metadata) -> list[tuple[bytes, bytes]]:
+    """Metadata as headers.
+
+    Raises:
+        RpcError: Internal, for a key or a value that cannot be a header.
+    """
+    headers: list[tuple[bytes, bytes]] = []
+    for key, value in metadata:
+        name = key.lower()
+        if name.startswith(":") or name.encode() in _RESERVED:
+            continue
+        if not name or not all(char in "0123456789abcdefghijklmnopqrstuvwxyz-_." for char in name):
+            raise RpcError(Code.INTERNAL, f'header key "{key}" contains illegal characters not in [0-9a-z-_.]')
+        if name.endswith("-bin"):
+            raw = value.encode() if isinstance(value, str) else value
+            headers.append((name.encode(), b2a_base64(raw, newline=False).rstrip(b"=")))
+            continue
+        text = value.encode() if isinstance(value, str) else bytes(value)
+        if not _PRINTABLE.issuperset(text):
+            raise RpcError(Code.INTERNAL, f'header key "{key}" contains value with non-printable ASCII characters')
+        headers.append((name.encode(), text))
+    return headers
+
+
+def decode_metadata(headers: Headers) -> list[tuple[str, str | bytes]]:
+    """The metadata among received headers; what belongs to the protocol is left out, except `user-agent`.
+
+    Raises:
+        RpcError: Internal, for a "-bin" value that is not base64.
+    """
+    metadata: list[tuple[str, str | bytes]] = []
+    for name, value in headers:
+        if name in _RESERVED and name not in (b"content-type", b"user-agent"):
+            continue
+        if name == b":authority" or name[:1] != b":":
+            key = name.decode("latin-1")
+            if name == b"grpc-status-details-bin":
+                continue
+            metadata.append((key, _decode_value(key, value)))
+    return metadata
+
+
+def _decode_value(key: str, value: bytes) -> str | bytes:
+    if not key.endswith("-bin"):
+        return value.decode("utf-8", "replace")
+    return decode_binary(key, value)
+
+
+def decode_binary(key: str, value: bytes) -> bytes:
+    """The bytes of a "-bin" header, padded or not."""
+    try:
+        return a2b_base64(value + b"=" * (-len(value) % 4), strict_mode=True)
+    except (Base64Error, ValueError) as err:
+        raise RpcError(Code.INTERNAL, f"transport: malformed {key}: illegal base64 data") from err
+
+
+def encode_timeout(seconds: float) -> bytes:
+    """A `grpc-timeout` of at most eight digits, rounded up."""
+    if seconds <= 0:
+        return b"0n"
+    nanoseconds = int(seconds * 1e9)
+    for unit, size in (("n", 1), ("u", 10**3), ("m", 10**6), ("S", 10**9), ("M", 60 * 10**9), ("H", 3600 * 10**9)):
+        value = -(-nanoseconds // size)
+        if value < 100_000_000:
+            return f"{value}{unit}".encode()
+    return b"99999999H"
+
+
+def decode_timeout(value: bytes) -> float:
+    """Seconds of a `grpc-timeout`.
+
+    Raises:
+        RpcError: Internal, "malformed grpc-timeout: …".
+    """
+    text = value.decode("latin-1")
+    problem = ""
+    if len(text) < 2:
+        problem = f'transport: timeout string is too short: "{text}"'
+    elif len(text) > 9:
+        problem = f'transport: timeout string is too long: "{text}"'
+    elif text[-1] not in _UNITS:
+        problem = f'transport: timeout unit is not recognized: "{text}"'
+    elif not (text[:-1].isascii() and text[:-1].isdigit()):
+        problem = f'strconv.ParseUint: parsing "{text[:-1]}": invalid syntax'
+    if problem:
+        raise RpcError(Code.INTERNAL, f"malformed grpc-timeout: {problem}")
+    return int(text[:-1]) * _UNITS[text[-1]]
+
+
+def encode_message(message: str) -> bytes:
+    """A status message as the value of `grpc-message`."""
+    raw = message.encode("utf-8", "replace")
+    if all(0x20 <= byte <= 0x7E and byte != 0x25 for byte in raw):
+        return raw
+    return b"".join(
+        raw[i : i + 1] if 0x20 <= raw[i] <= 0x7E and raw[i] != 0x25 else b"%%%02X" % raw[i] for i in range(len(raw))
+    )
+
+
+def decode_message(value: bytes) -> str:
+    """The status message in a `grpc-message`; escapes that are broken stay as they are."""
+    if b"%" not in value:
+        return value.decode("utf-8", "replace")
+    first, *rest = value.split(b"%")
+    parts = [first]
+    for part in rest:
+        try:
+            parts.append(
+                bytes((int(part[:2], 16),)) + part[2:] if part[:2].isalnum() and len(part) > 1 else b"%" + part
+            )
+        except ValueError:
+            parts.append(b"%" + part)
+    return b"".join(parts).decode("utf-8", "replace")
+
+
+def encode_status(error: RpcError | None, trailer: Metadata = ()) -> list[tuple[bytes, bytes]]:
+    """The trailers for a call's end; None for OK."""
+    headers = [(b"grpc-status", str(error.raw_code if error else 0).encode())]
+    if error is not None:
+        if error.message:
+            headers.append((b"grpc-message", encode_message(error.message)))
+        if error.details:
+            raw = error.status_proto().SerializeToString()
+            headers.append((b"grpc-status-details-bin", b2a_base64(raw, newline=False).rstrip(b"=")))
+    return headers + encode_metadata(trailer)
+
+
+def decode_status(headers: Headers) -> RpcError | None:
+    """How a call ended, from its trailers; None for OK.
+
+    Raises:
+        RpcError: Internal, for typed details that contradict the status or are not base64.
+    """
+    code: int = Code.UNKNOWN
+    message = ""
+    packed: list[bytes] = []
+    for name, value in headers:
+        if name == b"grpc-status":
+            if not value.isdigit() or len(value) > 9:
+                text = value.decode("utf-8", "replace")
+                problem = f'strconv.ParseInt: parsing "{text}": invalid syntax'
+                return RpcError(Code.UNKNOWN, f"transport: malformed grpc-status: {problem}")
+            code = int(value)
+        elif name == b"grpc-message":
+            message = decode_message(value)
+        elif name == b"grpc-status-details-bin":
+            packed.append(decode_binary("grpc-status-details-bin", value))
+    if code == Code.OK:
+        return None
+    message, details = _decode_details(packed, code, message)
+    return RpcError(code, message, details)
+
+
+def _decode_details(packed: list[bytes], code: int, message: str) -> tuple[str, list[any_pb2.Any]]:
+    """Message and typed details; bytes that are no status message are ignored, as grpc-go does."""
+    if len(packed) != 1:
+        return message, []
+    from google.protobuf.message import DecodeError
+    from google.rpc import status_pb2
+
+    try:
+        status = status_pb2.Status.FromString(packed[0])
+    except DecodeError:
+        return message, []
+    if status.code != code:
+        text = f"grpc-status-details-bin mismatch: grpc-status={Code(code).text if code <= 16 else code}"
+        raise RpcError(Code.INTERNAL, f'{text}, grpc-message="{message}", grpc-status-details-bin={status}')
+    return status.message, list(status.details)
