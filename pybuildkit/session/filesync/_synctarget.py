@@ -21,7 +21,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from pybuildkit.golang import errors
+from pybuildkit.golang import context, errors
 from pybuildkit.golang.errors import BuildkitError
 from pybuildkit.rpc import Code, Method, RpcError
 from pybuildkit.session.grpchijack._grpchijack import decode_bytes_message, encode_bytes_message
@@ -159,8 +159,11 @@ class SyncTarget:
             differ=fsutil.DIFF_NONE if target.delete_mode else fsutil.DIFF_METADATA,
             special_files=target.special_files,
         )
+        # The daemon drops the call as soon as it has confirmed the end, which may still be unread then: the stream
+        # itself, not its context, tells when the transfer is over.
+        ctx = context.without_cancel(stream.ctx)
         try:
-            await fsutil.receive(stream.ctx, stream, target.outdir, opt)
+            await fsutil.receive(ctx, stream, target.outdir, opt)
         except (BuildkitError, OSError) as err:
             raise ExportError(f"local export to {target.outdir} is incomplete: {errors.error_text(err)}", err) from err
 

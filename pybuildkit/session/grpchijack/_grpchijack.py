@@ -92,6 +92,7 @@ class HijackedStream:
     def __init__(self, stream: ClientStream[object, bytes] | ServerStream[bytes, object]) -> None:
         self._stream = stream
         self._pending: list[bytes | memoryview] = []
+        self._reading = asyncio.Lock()
         self._eof = False
         self._closed = False
         self.closed = asyncio.Event()
@@ -99,15 +100,14 @@ class HijackedStream:
 
     async def read(self, n: int) -> bytes:
         """Up to `n` bytes; b"" when the other end has half-closed the call."""
-        while not self._pending:
-            if self._eof:
-                return b""
-            messages = await self._stream.recv_many()
-            if not messages:
-                self._eof = True
-                return b""
-            self._pending = [data for message in messages if len(data := decode_bytes_message(message))]
-            self._pending.reverse()
+        async with self._reading:
+            while not self._pending:
+                if self._eof:
+                    return b""
+                messages = await self._stream.recv_many()
+                self._eof = not messages
+                self._pending = [data for message in messages if len(data := decode_bytes_message(message))]
+                self._pending.reverse()
         head = self._pending[-1]
         if len(head) <= n:
             self._pending.pop()
@@ -154,8 +154,9 @@ class HijackedStream:
 
     async def _drain(self) -> None:
         while not self._eof:
-            messages = await self._stream.recv_many()
-            self._eof = not messages
+            async with self._reading:
+                if not self._eof:
+                    self._eof = not await self._stream.recv_many()
 
 
 def dialer(channel: Channel) -> Dialer:
