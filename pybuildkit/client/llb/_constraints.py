@@ -126,7 +126,7 @@ class OpMetadata:
 
 
 class MarshalResult(NamedTuple):
-    """One op marshalled: its digest (`sha256:…`), its bytes, and what is said about it."""
+    """One op marshalled: its digest (`sha256:…`), its bytes, and what is said about it, which the taker may change."""
 
     digest: str
     data: bytes

@@ -95,7 +95,7 @@ class DefinitionOp:
             raise LLBError("cannot marshal empty definition op")
         self.validate(constraints)
         graph, digest = self._graph, self._digest
-        return MarshalResult(digest, graph.data[digest], graph.metadata[digest], graph.sources.get(digest, []))
+        return MarshalResult(digest, graph.data[digest], graph.metadata[digest].copy(), graph.sources.get(digest, []))
 
 
 def new_definition_op(definition: ops_pb2.Definition | None) -> DefinitionOp:

@@ -10,7 +10,7 @@ scratch is a mount of scratch, where Go crashes.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Protocol
 
 from pybuildkit.client.llb import _meta
@@ -155,34 +155,39 @@ class ExecOp:
 
     def validate(self, constraints: Constraints) -> None:
         """Raise LLBError without a command or a directory."""
-        if not self._base.lookup(_meta.KEY_ARGS, constraints):
+        self._check(self._base.values(constraints))
+
+    def _check(self, values: Mapping[str, object]) -> None:
+        if not values.get(_meta.KEY_ARGS):
             raise LLBError("arguments are required")
-        if not self._base.lookup(_meta.KEY_DIR, constraints):
+        if not values.get(_meta.KEY_DIR):
             raise LLBError("working directory is required")
 
     def marshal(self, constraints: Constraints) -> MarshalResult:
         """The op's bytes."""
-        self.validate(constraints)
+        values = self._base.values(constraints)
+        self._check(values)
         own = self._constraints
         needed: dict[str, bool] = dict(own.metadata.caps or ())
         needed[caps.CAP_EXEC_META_BASE] = True
-        body = ops_pb2.ExecOp(meta=self._marshal_meta(constraints, needed))
-        self._marshal_modes(constraints, body, needed)
+        body = ops_pb2.ExecOp(meta=self._marshal_meta(values, constraints, needed))
+        self._marshal_modes(values, body, needed)
         inputs = self._marshal_mounts(constraints, body, needed)
         self._marshal_extras(body, needed)
         platform, filters, metadata = marshal_constraints(constraints, own)
         if own.platform is None:
-            known = self._base.lookup(_meta.KEY_PLATFORM, constraints)
+            known = values.get(_meta.KEY_PLATFORM)
             platform = known if isinstance(known, Platform) else platform
         metadata.caps = needed
         return store(self, constraints, encode_op("exec", body, inputs, platform, filters), metadata, own)
 
-    def _marshal_meta(self, constraints: Constraints, needed: dict[str, bool]) -> ops_pb2.Meta:
-        base = self._base
+    def _marshal_meta(
+        self, values: Mapping[str, object], constraints: Constraints, needed: dict[str, bool]
+    ) -> ops_pb2.Meta:
         meta = ops_pb2.Meta(
-            args=_strings(base.lookup(_meta.KEY_ARGS, constraints)),
-            env=self._environment(constraints, needed).to_array(),
-            cwd=str(base.lookup(_meta.KEY_DIR, constraints)),
+            args=_strings(values.get(_meta.KEY_ARGS)),
+            env=self._environment(values, constraints, needed).to_array(),
+            cwd=str(values.get(_meta.KEY_DIR)),
             removeMountStubsRecursive=True,
         )
         for key, field in (
@@ -190,19 +195,19 @@ class ExecOp:
             (_meta.KEY_HOSTNAME, "hostname"),
             (_meta.KEY_CGROUP_PARENT, "cgroupParent"),
         ):
-            value = base.lookup(key, constraints)
+            value = values.get(key)
             if value:
                 setattr(meta, field, value)
-        codes = base.lookup(_meta.KEY_VALID_EXIT_CODES, constraints)
+        codes = values.get(_meta.KEY_VALID_EXIT_CODES)
         if isinstance(codes, tuple) and codes:
             meta.validExitCodes.extend(_int32(code) for code in codes)
             needed[caps.CAP_EXEC_VALID_EXIT_CODE] = True
-        hosts = base.lookup(_meta.KEY_EXTRA_HOST, constraints)
+        hosts = values.get(_meta.KEY_EXTRA_HOST)
         if isinstance(hosts, tuple):
             for host in hosts:
                 assert isinstance(host, HostIP)
                 meta.extraHosts.add(Host=host.host, IP=host.ip)
-        limits = base.lookup(_meta.KEY_ULIMIT, constraints)
+        limits = values.get(_meta.KEY_ULIMIT)
         if isinstance(limits, tuple) and limits:
             meta.ulimit.extend(limits)
             needed[caps.CAP_EXEC_META_ULIMIT] = True
@@ -211,8 +216,8 @@ class ExecOp:
             needed[caps.CAP_EXEC_META_PROXY] = True
         return meta
 
-    def _environment(self, constraints: Constraints, needed: dict[str, bool]) -> EnvList:
-        found = self._base.lookup(_meta.KEY_ENV, constraints)
+    def _environment(self, values: Mapping[str, object], constraints: Constraints, needed: dict[str, bool]) -> EnvList:
+        found = values.get(_meta.KEY_ENV)
         env = found if isinstance(found, EnvList) else _meta.EMPTY_ENV
         if self.ssh and env.get("SSH_AUTH_SOCK") is None:
             env = env.add_or_replace("SSH_AUTH_SOCK", _socket_target(0, self.ssh[0]))
@@ -230,12 +235,12 @@ class ExecOp:
         needed[caps.CAP_EXEC_META_SETS_DEFAULT_PATH] = True
         return env
 
-    def _marshal_modes(self, constraints: Constraints, body: ops_pb2.ExecOp, needed: dict[str, bool]) -> None:
-        network = self._base.lookup(_meta.KEY_NETWORK, constraints)
+    def _marshal_modes(self, values: Mapping[str, object], body: ops_pb2.ExecOp, needed: dict[str, bool]) -> None:
+        network = values.get(_meta.KEY_NETWORK)
         if isinstance(network, int) and network:
             body.network = network  # type: ignore[assignment]  # an enumeration's value is an int at run time
             needed[caps.CAP_EXEC_META_NETWORK] = True
-        security = self._base.lookup(_meta.KEY_SECURITY, constraints)
+        security = values.get(_meta.KEY_SECURITY)
         if isinstance(security, int) and security:
             validate_security_mode(security)
             body.security = security  # type: ignore[assignment]  # as above
@@ -246,7 +251,7 @@ class ExecOp:
     def _marshal_mounts(self, constraints: Constraints, body: ops_pb2.ExecOp, needed: dict[str, bool]) -> list[Input]:
         inputs: dict[Input, int] = {}
         out = 0
-        for mount in self._sorted_mounts():
+        for mount in self._sorted or self._sorted_mounts():
             index = EMPTY
             if mount.source is not None:
                 if mount.tmpfs:

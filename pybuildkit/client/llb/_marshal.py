@@ -8,7 +8,9 @@ Mirrors State.Marshal and marshal in client/llb/state.go, v0.32.2.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import contextlib
+import gc
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from pybuildkit.client.llb._constraints import ConstraintsOpt, MarshalResult, OpMetadata, new_constraints
@@ -21,6 +23,18 @@ from pybuildkit.solver.pb import _caps as caps
 if TYPE_CHECKING:
     from pybuildkit.client.llb._state import State
     from pybuildkit.client.llb._vertex import Output, Vertex
+
+
+@contextlib.contextmanager
+def _collector_paused() -> Iterator[None]:
+    """No garbage collection meanwhile: a walk makes nothing but what stays, and looking through it takes longer."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 class _Frame:
@@ -60,7 +74,8 @@ class Marshaler:
         if out is None or root is None:
             return self._definition
         if not self._finished:
-            self._walk(root)
+            with _collector_paused():
+                self._walk(root)
             self._finish(out)
             self._finished = True
         self._marshal_source_maps()
@@ -95,8 +110,10 @@ class Marshaler:
         if metadata is not None:
             known = self._definition.metadata.get(digest)
             if known is None:
-                known = self._definition.metadata[digest] = OpMetadata()
-            known.merge(metadata)
+                metadata.description = dict(metadata.description) if metadata.description else None
+                self._definition.metadata[digest] = metadata
+            else:
+                known.merge(metadata)
         self._sources.add(digest, locations)
         if digest not in self._digests:
             self._definition.def_.append(data)

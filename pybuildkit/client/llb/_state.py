@@ -14,7 +14,7 @@ asynchronous state may have to be resolved; `run_sync` asks where none is.
 from __future__ import annotations
 
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from pybuildkit.client.llb import _gofmt, _meta
@@ -86,6 +86,25 @@ class State:
             if state._base is None or key in state._values:
                 return None
             state = state._base.target(constraints)
+
+    def values(self, constraints: Constraints) -> Mapping[str, object]:
+        """All values by key; leave the mapping as it is.
+
+        Raises:
+            PendingError: an asynchronous state below must be resolved first.
+        """
+        if self._base is None:
+            return self._values
+        layers: list[Mapping[str, object]] = []
+        state: State | None = self
+        while state is not None:
+            layers.append(state._values)
+            state = state._base.target(constraints) if state._base is not None else None
+        known: dict[str, object] = {}
+        for layer in reversed(layers):
+            for key, value in layer.items():
+                known[key] = value.value(constraints) if type(value) is Deferred else value
+        return known
 
     async def _get(self, ctx: Context, key: str, opts: tuple[ConstraintsOpt, ...]) -> object:
         constraints = constraints_of(opts, "this")
