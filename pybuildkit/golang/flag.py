@@ -138,7 +138,7 @@ class IntFlag(Flag):
         return strconv.parse_int(text, 0, 64)
 
     def default_text(self) -> str:
-        return str(self.default)
+        return str(self.default) if self.show_default else ""
 
 
 class Float64Flag(Flag):

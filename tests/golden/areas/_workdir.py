@@ -86,7 +86,7 @@ def stdout_is_pipe() -> Iterator[None]:
 
 def tree(root: Path) -> set[str]:
     """The paths below a folder; folders end in a slash."""
-    found = set()
+    found: set[str] = set()
     for folder, folders, files in os.walk(root):
         found.update(os.path.relpath(os.path.join(folder, name), root) + "/" for name in folders)
         found.update(os.path.relpath(os.path.join(folder, name), root) for name in files)

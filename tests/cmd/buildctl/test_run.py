@@ -1,0 +1,89 @@
+"""Errors, logs and exit codes of the program."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from tests.cmd.buildctl.streams import run_in_process
+
+_GONE = 'transport: Error while dialing: dial unix /nonexistent/sock: connect: no such file or directory"\n'
+
+
+def test_an_error_is_one_line() -> None:
+    code, stdout, stderr = run_in_process("--log-format", "xml", "debug", "info")
+    assert (code, stdout, stderr) == (1, "", 'error: unsupported log type "xml"\n')
+
+
+def test_an_unknown_command_exits_3() -> None:
+    assert run_in_process("nosuch") == (3, "", "No help topic for 'nosuch'\n")
+
+
+def test_debug_prints_stacks() -> None:
+    code, _, stderr = run_in_process("--debug", "--addr", "%zz", "build", "--frontend", "x")
+    assert code == 1
+    first, _, rest = stderr.partition("\n")
+    assert first == 'error: parse "%zz": invalid URL escape "%zz"'
+    assert re.match(r"\d+ v\d\S* .*\n(\S+\n\t\S+\.py:\d+\n)+\n$", rest)
+
+
+@pytest.mark.parametrize("form", ["text", "json"])
+def test_warnings_are_log_lines(form: str) -> None:
+    argv = ["--addr", "unix:///nonexistent/sock", "--log-format", form, "build", "--frontend", "x"]
+    code, _, stderr = run_in_process(*argv, "--export-cache", "a/b", "--output", "type=local,dest=d")
+    line, _, rest = stderr.partition("\n")
+    assert code == 1
+    assert rest.startswith("error: listing workers for Build: failed to list workers: Unavailable: ")
+    assert rest.endswith(_GONE)
+    if form == "json":
+        entry = json.loads(line)
+        assert list(entry) == ["level", "msg", "time"]
+        assert "\\u003cref\\u003e" in line
+    else:
+        assert re.match(r'time="\S+" level=warning msg="--export-cache <ref> is deprecated\. .*"$', line)
+
+
+def test_the_hint_needs_a_terminal_and_the_default_address(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("BUILDKIT_HOST", raising=False)
+    monkeypatch.setattr("pybuildkit.util.appdefaults.ADDRESS", "unix:///nonexistent/sock")
+    argv = ["build", "--frontend", "x", "--progress", "plain"]
+    assert "hint: " in run_in_process(*argv, tty=True)[2]
+    assert "hint: " not in run_in_process(*argv)[2]
+    assert "hint: " not in run_in_process("--addr", "unix:///nonexistent/sock", *argv, tty=True)[2]
+    monkeypatch.setenv("BUILDKIT_HOST", "unix:///nonexistent/sock")
+    assert "hint: " not in run_in_process(*argv, tty=True)[2]
+
+
+def test_plain_tcp_beyond_loopback() -> None:
+    argv = ["--addr", "tcp://192.0.2.1:1", "--timeout", "1"]
+    code, _, stderr = run_in_process(*argv, "--tlsservername", "n", "build", "--frontend", "x")
+    assert code == 1
+    assert stderr.startswith("error: --tlsservername n needs --tlscacert")
+    _, _, stderr = run_in_process(*argv, "build", "--frontend", "x", "--opt", "bad")
+    assert re.match(r'time=\S+ level=warning msg="the connection to 192\.0\.2\.1:1 is neither encrypted', stderr)
+    assert stderr.endswith("error: invalid opt: invalid value bad\n")
+
+
+@pytest.mark.parametrize(
+    ("files", "error"),
+    [
+        ((), "directory did not contain one of the needed files: ca.pem or ca.crt"),
+        (("ca.crt",), "directory did not contain one of the needed files: cert.pem or tls.crt"),
+        (("ca.crt", "tls.crt"), "directory did not contain one of the needed files: key.pem or tls.key"),
+        (("ca.pem", "cert.pem", "key.pem"), "failed to append ca certs"),
+    ],
+)
+def test_tlsdir(tmp_path: Path, files: tuple[str, ...], error: str) -> None:
+    for name in files:
+        (tmp_path / name).write_text("x")
+    argv = ["--addr", "tcp://127.0.0.1:1", "--tlsdir", str(tmp_path), "build", "--frontend", "x"]
+    assert run_in_process(*argv) == (1, "", f"error: {error}\n")
+
+
+def test_tlsdir_with_a_single_file() -> None:
+    argv = ["--tlsdir", "d", "--tlscert", "c", "build", "--frontend", "x"]
+    error = "cannot specify tlsdir and tlscacert/tlscert/tlskey at the same time"
+    assert run_in_process(*argv) == (1, "", f"error: {error}\n")
