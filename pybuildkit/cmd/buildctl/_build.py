@@ -64,10 +64,8 @@ def build_action(c: CommandContext) -> None:
 
 
 async def _main(c: CommandContext) -> None:
-    from pybuildkit.cmd.buildctl.common._log import route_standard_library
     from pybuildkit.cmd.buildctl.common._signals import app_context
 
-    route_standard_library()
     with app_context() as ctx:
         async with AsyncExitStack() as stack:
             await Build(c, ctx, stack).run()

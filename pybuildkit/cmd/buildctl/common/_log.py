@@ -81,19 +81,3 @@ def _value(value: object) -> str:
     from pybuildkit.golang import strconv
 
     return strconv.quote(text)
-
-
-def route_standard_library() -> None:
-    """Let what the library logs through the standard library's "pybuildkit" logger come out as log lines here."""
-    import logging
-
-    class Handler(logging.Handler):
-        def emit(self, record: logging.LogRecord) -> None:
-            level = max((known for known in bklog.LEVEL_NAMES if known <= record.levelno), default=bklog.DEBUG)
-            bklog.L.log(level, record.getMessage())
-
-    logger = logging.getLogger("pybuildkit")
-    if not any(type(handler).__name__ == "Handler" for handler in logger.handlers):
-        logger.addHandler(Handler())
-    logger.propagate = False
-    logger.setLevel(bklog.get_level())
