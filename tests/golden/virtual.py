@@ -27,8 +27,18 @@ class Tape:
 
 
 def to_nanos(milliseconds: float) -> int:
-    """Milliseconds as nanoseconds."""
-    return round(milliseconds * 1_000_000)
+    """Milliseconds of an event as nanoseconds, cut as the recording program cut them."""
+    return int(milliseconds * 1_000_000)
+
+
+def to_micros(milliseconds: float) -> int:
+    """Milliseconds of a result as microseconds, the precision they were recorded with."""
+    return round(milliseconds * 1_000)
+
+
+def in_micros(chunks: list[tuple[int, bytes]]) -> list[tuple[int, bytes]]:
+    """What `play` gave, with microseconds in place of nanoseconds."""
+    return [(at // 1_000, data) for at, data in chunks]
 
 
 def play(

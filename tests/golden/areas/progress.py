@@ -17,7 +17,7 @@ from pybuildkit.util.progress.progressui._display import Display, PlainView, Raw
 from pybuildkit.util.progress.progressui._printer import TextMux
 from pybuildkit.util.progress.progressui._trace import Trace
 from pybuildkit.util.progress.progresswriter._reset import TimeShift
-from tests.golden.virtual import EPOCH, Tape, VirtualClock, play, to_nanos
+from tests.golden.virtual import EPOCH, Tape, VirtualClock, in_micros, play, to_micros, to_nanos
 
 ENVIRONMENT = ("PROGRESS_NO_TRUNC", "TTY_DISPLAY_RATE")
 
@@ -52,8 +52,12 @@ def _check_plain(case: dict[str, Any]) -> str | None:
         return None if any(_equal(got, one) for one in wanted) else _difference("plain", got, wanted[0])
     want = _bytes(expected["plain"]["output"])
     if got == want:
-        wanted_chunks = [(to_nanos(chunk["at_ms"]), _bytes(chunk)) for chunk in expected["plain"]["chunks"]]
-        return None if chunks == wanted_chunks else _difference("plain chunks", repr(chunks), repr(wanted_chunks))
+        wanted_chunks = [(to_micros(chunk["at_ms"]), _bytes(chunk)) for chunk in expected["plain"]["chunks"]]
+        return (
+            None
+            if in_micros(chunks) == wanted_chunks
+            else _difference("plain chunks", repr(chunks), repr(wanted_chunks))
+        )
     return None if _equal(got, want) else _difference("plain", got, want)
 
 
@@ -63,16 +67,17 @@ def _equal(got: bytes, want: bytes) -> bool:
 
 
 def _without_order(text: bytes) -> Counter[bytes]:
-    """The blocks of the output, counted, each under the name of its step in place of its number."""
-    numbers: dict[bytes, bytes] = {}
-    blocks = []
+    """The blocks of the output, counted, each with the name of its step in place of its number."""
+    names: dict[bytes, bytes] = {}
+    blocks: Counter[bytes] = Counter()
     for block in text.split(b"\n\n"):
-        head = re.match(rb"#(\d+) (.*)", block)
+        head = re.match(rb"(#\d+) (.*)", block)
         if head is not None:
-            name = numbers.setdefault(head[1], head[2])
-            block = re.sub(rb"(?m)^#%s " % head[1], lambda _, name=name: b"#" + name + b": ", block)
-        blocks.append(block)
-    return Counter(blocks)
+            name = names.setdefault(head[1], b"<%s>" % head[2])
+            lines = (line.replace(head[1], name, 1) for line in block.split(b"\n"))
+            block = b"\n".join(lines)
+        blocks[block] += 1
+    return blocks
 
 
 def _check_rawjson(case: dict[str, Any]) -> str | None:

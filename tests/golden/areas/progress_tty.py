@@ -13,7 +13,7 @@ from pybuildkit.util import bklog
 from pybuildkit.util.progress._sink import Sink
 from pybuildkit.util.progress.progressui import Display, with_phase
 from pybuildkit.util.progress.progressui._display import console_view
-from tests.golden.virtual import Tape, VirtualClock, play, to_nanos
+from tests.golden.virtual import Tape, VirtualClock, in_micros, play, to_micros, to_nanos
 
 ENVIRONMENT = ("NO_COLOR", "BUILDKIT_COLORS", "BUILDKIT_TTY_LOG_LINES", "TTY_DISPLAY_RATE")
 
@@ -38,7 +38,7 @@ def check(case: dict[str, Any]) -> str | None:
             frames = _draw(case)
     finally:
         bklog.set_sink(None)
-    expected = [(to_nanos(frame["at_ms"]), frame["data"].encode()) for frame in case["frames"]]
+    expected = [(to_micros(frame["at_ms"]), frame["data"].encode()) for frame in case["frames"]]
     if frames != expected:
         return f"frames\n  got  {frames!r}\n  want {expected!r}"
     # The program that recorded the cases read the environment twice; the command reads it once.
@@ -59,7 +59,7 @@ def _draw(case: dict[str, Any]) -> list[tuple[int, bytes]]:
     opts = [with_phase(case["phase"])] if case.get("phase") else []
     display = Display(console_view(Sink(Tape()), clock, size, *opts, clean=False), clock)
     events = [(to_nanos(event["at_ms"]), SolveStatus.from_object(event["status"])) for event in case["events"]]
-    return play(display, clock, events, to_nanos(case["end_ms"]))
+    return in_micros(play(display, clock, events, to_nanos(case["end_ms"])))
 
 
 def _entry(message: str, fields: Mapping[str, object]) -> str:

@@ -5,9 +5,12 @@ Mirrors util/progress/progresswriter/reset.go, v0.32.2.
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 
 from pybuildkit.client._graph import SolveStatus
+from pybuildkit.util.progress.progresswriter._channel import MappedChan
+from pybuildkit.util.progress.progresswriter._writer import Derived, Writer
 
 
 class TimeShift:
@@ -49,5 +52,11 @@ class TimeShift:
         )
 
 
-def _back(time: int | None, diff: int) -> int | None:
-    return None if time is None else time - diff
+def _back(moment: int | None, diff: int) -> int | None:
+    return None if moment is None else moment - diff
+
+
+def reset_time(writer: Writer) -> Writer:
+    """A writer that moves times onto the local clock, where now is when the first step starts."""
+    shift = TimeShift(time.time_ns())
+    return Derived(writer, MappedChan(writer.status(), shift.apply))
