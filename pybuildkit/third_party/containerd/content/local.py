@@ -23,6 +23,7 @@ import shutil
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
 from pybuildkit.golang.errors import with_op, wrap
@@ -115,9 +116,9 @@ class LocalStore:
         """Every blob that matches, in the order of the algorithms and digits.
 
         Raises:
-            InvalidArgumentError: a filter cannot be read. OSError: the folder cannot.
+            FilterError: a filter cannot be read. OSError: the folder cannot.
         """
-        matches = filter_language.parse_all(filters)
+        wanted = filter_language.parse_all(filters)
         blobs = os.path.join(self.root, "blobs")
         for algorithm in sorted(set(os.listdir(blobs)) & set(ALGORITHMS)):
             folder = os.path.join(blobs, algorithm)
@@ -128,7 +129,7 @@ class LocalStore:
                     info = _blob_info(digest, os.stat(os.path.join(folder, digits)))
                 except (InvalidArgumentError, FileNotFoundError):
                     continue  # no blob, or one that has just gone
-                if matches(lambda path, info=info: _info_field(info, path)):  # type: ignore[misc]  # bound early
+                if wanted.match(partial(_info_field, info)):
                     yield info
 
     def delete(self, digest: str) -> None:
@@ -164,8 +165,8 @@ class LocalStore:
         return ingest_status(self.ingest_path(ref))
 
     def list_statuses(self, filters: Sequence[str] = ()) -> list[Status]:
-        """Every ingest that matches; raises InvalidArgumentError for a filter that cannot be read."""
-        matches = filter_language.parse_all(filters)
+        """Every ingest that matches; raises FilterError for a filter that cannot be read."""
+        wanted = filter_language.parse_all(filters)
         folder = os.path.join(self.root, "ingest")
         found = []
         for name in sorted(os.listdir(folder)) if os.path.isdir(folder) else ():
@@ -173,7 +174,7 @@ class LocalStore:
                 status = ingest_status(os.path.join(folder, name))
             except NotFoundError:
                 continue  # committed or aborted in the meantime
-            if matches(lambda path, ref=status.ref: ref if path == ["ref"] else None):  # type: ignore[misc]  # bound early
+            if wanted.match(partial(_status_field, status)):
                 found.append(status)
         return found
 
@@ -253,6 +254,10 @@ class FileReaderAt:
 
 def _blob_info(digest: str, stat: os.stat_result) -> Info:
     return Info(digest=digest, size=stat.st_size, created_at=stat.st_mtime_ns, updated_at=stat.st_atime_ns)
+
+
+def _status_field(status: Status, path: Sequence[str]) -> str | None:
+    return status.ref if list(path) == ["ref"] else None
 
 
 def _info_field(info: Info, path: Sequence[str]) -> str | None:

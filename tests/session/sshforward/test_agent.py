@@ -1,0 +1,123 @@
+"""The agent protocol, without sockets: what is answered, and what never reaches the user's agent."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from pybuildkit.golang import context
+from pybuildkit.session.sshforward.sshprovider import KeyFileError
+from pybuildkit.session.sshforward.sshprovider._agent import (
+    AgentConn,
+    AgentProtocolError,
+    Keyring,
+    MessageReader,
+    UpstreamAgent,
+)
+from pybuildkit.session.sshforward.sshprovider._keys import PrivateKey, pack_string
+
+BG = context.background()
+
+
+def _sign(data: bytes, flags: int) -> bytes:
+    if flags:
+        raise KeyFileError("no flags")
+    return b"signed " + data
+
+
+KEYS = [PrivateKey(b"one", _sign), PrivateKey(b"two", _sign), PrivateKey(b"one", _sign)]
+
+
+def sign_request(blob: bytes, data: bytes, flags: int = 0) -> bytes:
+    return b"\x0d" + pack_string(blob) + pack_string(data) + flags.to_bytes(4, "big")
+
+
+@pytest.mark.parametrize(
+    ("request_", "answer"),
+    [
+        (b"\x01", b"\x02\0\0\0\0"),
+        (b"\x0b", b"\x0c\0\0\0\x02\0\0\0\x03one\0\0\0\0\0\0\0\x03two\0\0\0\0"),
+        (sign_request(b"two", b"x"), b"\x0e" + pack_string(b"signed x")),
+        (sign_request(b"two", b"x", 2), b"\x05"),
+        (sign_request(b"three", b"x"), b"\x05"),
+        (b"\x0d\0\0\0\x09short", b"\x05"),
+        *[(bytes((kind,)), b"\x05") for kind in (9, 17, 18, 19, 20, 21, 22, 23, 25, 26, 27, 99)],
+    ],
+)
+async def test_keyring(request_: bytes, answer: bytes) -> None:
+    assert await Keyring(KEYS).answer(BG, request_) == answer
+
+
+class FakeUpstream:
+    """The connection to an agent: takes requests, gives prepared bytes."""
+
+    def __init__(self, answers: list[bytes]) -> None:
+        self.requests: list[bytes] = []
+        self.closed = False
+        self._answers = answers
+
+    async def read(self, n: int) -> bytes:
+        return self._answers.pop(0) if self._answers else b""
+
+    async def write_all(self, data: bytes) -> None:
+        self.requests.append(data)
+
+    async def close_write(self) -> None:
+        raise AssertionError("an agent's connection is not half-closed")
+
+    def peer_gone(self) -> bool:
+        return not self._answers
+
+    async def close(self) -> None:
+        self.closed = True
+
+
+async def test_upstream_gets_listing_and_signing_only() -> None:
+    upstream = FakeUpstream([b"\0\0\0\x02", b"\x0c", b"L\0\0\0\x01\x0e"])
+    agent = UpstreamAgent(upstream)
+    assert await agent.answer(BG, b"\x0b") == b"\x0cL"
+    assert await agent.answer(BG, b"\x0dreq") == b"\x0e"
+    refused = {kind: await agent.answer(BG, bytes((kind,))) for kind in (9, 17, 18, 19, 22, 23, 25, 27)}
+    assert refused == {**dict.fromkeys((9, 17, 18, 19, 22, 23, 25), b"\x05"), 27: b"\x1c"}
+    assert upstream.requests == [b"\0\0\0\x01\x0b", b"\0\0\0\x04\x0dreq"]
+
+
+async def test_upstream_that_goes_away_ends_the_connection() -> None:
+    upstream = FakeUpstream([])
+    conn = AgentConn(BG, UpstreamAgent(upstream))
+    await conn.write_all(pack_string(b"\x0b"))
+    assert await conn.read(100) == b""
+    await conn.close()
+    assert upstream.closed
+
+
+async def test_requests_cut_anywhere_and_answers_in_pieces() -> None:
+    conn = AgentConn(BG, Keyring(KEYS))
+    for byte in pack_string(b"\x01") + pack_string(b"\x63"):
+        await conn.write_all(bytes((byte,)))
+    await conn.close_write()
+    pieces = []
+    while piece := await conn.read(2):
+        pieces.append(piece)
+    assert b"".join(pieces) == pack_string(b"\x02\0\0\0\0") + pack_string(b"\x05")
+    assert max(map(len, pieces)) == 2
+
+
+async def test_end_wakes_a_pending_read() -> None:
+    conn = AgentConn(BG, Keyring(KEYS))
+    reading = asyncio.ensure_future(conn.read(1))
+    await conn.close_write()
+    assert await reading == b""
+    assert await conn.read(1) == b""
+
+
+@pytest.mark.parametrize("data", [b"\0\0\0\0", b"\xff\xff\xff\xff"])
+async def test_what_is_no_message_ends_the_connection(data: bytes) -> None:
+    reader = MessageReader()
+    reader.feed(data)
+    with pytest.raises(AgentProtocolError):
+        reader.next()
+    conn = AgentConn(BG, Keyring(KEYS))
+    await conn.write_all(data)
+    assert await conn.read(1) == b""

@@ -1,0 +1,98 @@
+"""Private keys: reading files, the blobs and the signatures."""
+
+from __future__ import annotations
+
+import base64
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from pybuildkit.session.sshforward.sshprovider import KeyFileError
+from pybuildkit.session.sshforward.sshprovider._keys import parse_private_key, unpack_string
+
+needs_keygen = pytest.mark.skipif(shutil.which("ssh-keygen") is None, reason="no ssh-keygen (openssh-client)")
+
+KINDS = [
+    pytest.param(["-t", "ed25519"], [(0, b"ssh-ed25519")], id="ed25519"),
+    pytest.param(["-t", "ecdsa", "-b", "256"], [(0, b"ecdsa-sha2-nistp256")], id="p256"),
+    pytest.param(["-t", "ecdsa", "-b", "521"], [(0, b"ecdsa-sha2-nistp521")], id="p521"),
+    pytest.param(["-t", "rsa", "-b", "2048"], [(0, b"ssh-rsa"), (2, b"rsa-sha2-256"), (4, b"rsa-sha2-512")], id="rsa"),
+    pytest.param(["-t", "rsa", "-b", "2048", "-m", "PEM"], [(4, b"rsa-sha2-512")], id="rsa-pem"),
+    pytest.param(["-t", "ecdsa", "-b", "384", "-m", "PEM"], [(0, b"ecdsa-sha2-nistp384")], id="p384-pem"),
+    pytest.param(["-t", "rsa", "-b", "2048", "-m", "PKCS8"], [(2, b"rsa-sha2-256")], id="rsa-pkcs8"),
+]
+
+
+def keygen(path: Path, *args: str, passphrase: str = "") -> bytes:
+    """Make a key with ssh-keygen; its public blob."""
+    subprocess.run(["ssh-keygen", "-q", "-N", passphrase, "-f", str(path), *args], check=True)
+    return base64.b64decode(path.with_name(path.name + ".pub").read_text().split()[1])
+
+
+@needs_keygen
+@pytest.mark.parametrize(("args", "signatures"), KINDS)
+def test_blob_and_signatures(args: list[str], signatures: list[tuple[int, bytes]], tmp_path: Path) -> None:
+    pytest.importorskip("cryptography")
+    blob = keygen(tmp_path / "key", *args)
+    key = parse_private_key((tmp_path / "key").read_bytes())
+    assert key.blob == blob
+    for flags, name in signatures:
+        found, rest = unpack_string(key.sign(b"data", flags))
+        signature, rest = unpack_string(rest)
+        assert (found, rest) == (name, b"")
+        assert signature
+
+
+@needs_keygen
+def test_flags_that_a_key_does_not_know(tmp_path: Path) -> None:
+    pytest.importorskip("cryptography")
+    keygen(tmp_path / "key", "-t", "ed25519")
+    key = parse_private_key((tmp_path / "key").read_bytes())
+    with pytest.raises(KeyFileError, match="unsupported signature flags: 4"):
+        key.sign(b"data", 4)
+
+
+@needs_keygen
+@pytest.mark.parametrize("form", [[], ["-m", "PEM"]])
+def test_passphrase(form: list[str], tmp_path: Path) -> None:
+    keygen(tmp_path / "key", "-t", "rsa", "-b", "2048", *form, passphrase="hunter2")
+    with pytest.raises(KeyFileError, match="ssh: this private key is passphrase protected"):
+        parse_private_key((tmp_path / "key").read_bytes())
+
+
+def _pem(kind: str, body: str = "Zm9v") -> bytes:
+    return f"-----BEGIN {kind}-----\n{body}\n-----END {kind}-----\n".encode()
+
+
+@pytest.mark.parametrize(
+    ("data", "text"),
+    [
+        (b"", "ssh: no key found"),
+        (b"not a key", "ssh: no key found"),
+        (_pem("OPENSSH PRIVATE KEY", "bad"), "ssh: no key found"),
+        (_pem("CERTIFICATE"), 'ssh: unsupported key type "CERTIFICATE"'),
+        (b"-----BEGIN RSA PRIVATE KEY-----\nZm9v\n", "ssh: no key found"),
+    ],
+)
+def test_no_key(data: bytes, text: str) -> None:
+    with pytest.raises(KeyFileError) as caught:
+        parse_private_key(data)
+    assert str(caught.value) == text
+
+
+@pytest.mark.parametrize(
+    "kind", ["RSA PRIVATE KEY", "EC PRIVATE KEY", "DSA PRIVATE KEY", "PRIVATE KEY", "OPENSSH PRIVATE KEY"]
+)
+def test_malformed_key(kind: str) -> None:
+    pytest.importorskip("cryptography")
+    with pytest.raises(KeyFileError, match="malformed or unsupported private key"):
+        parse_private_key(_pem(kind))
+
+
+def test_without_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "cryptography.hazmat.primitives.asymmetric", None)
+    with pytest.raises(KeyFileError, match=r"install pybuildkit\[keys\], or use an ssh agent"):
+        parse_private_key(_pem("RSA PRIVATE KEY"))

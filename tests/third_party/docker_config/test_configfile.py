@@ -1,0 +1,244 @@
+"""Docker's configuration: what it says, and where credentials come from."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import os
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from pybuildkit.golang.errors import BuildkitError, error_text
+from pybuildkit.third_party.docker_config import (
+    AuthConfig,
+    ConfigError,
+    ConfigFile,
+    CredentialHelperError,
+    HelperCall,
+    config_dir,
+    load,
+    load_default_config_file,
+)
+from pybuildkit.third_party.docker_config._configfile import convert_to_hostname
+
+HUB = "https://index.docker.io/v1/"
+
+
+def _auth(user: str, password: str) -> str:
+    return base64.b64encode(f"{user}:{password}".encode()).decode()
+
+
+def _config(document: object) -> ConfigFile:
+    config = ConfigFile("config.json")
+    config.load_bytes(json.dumps(document).encode())
+    return config
+
+
+@pytest.fixture(autouse=True)
+def _clean(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("DOCKER_AUTH_CONFIG", raising=False)
+
+
+@pytest.fixture
+def helpers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder on PATH for credential helpers."""
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
+    return folder
+
+
+def _helper(folder: Path, name: str, script: str) -> None:
+    path = folder / f"docker-credential-{name}"
+    path.write_text(f"#!/bin/sh\n{script}\n")
+    path.chmod(0o755)
+
+
+def test_auths() -> None:
+    config = _config(
+        {
+            "auths": {
+                "plain.example": {"auth": _auth("user", "p:w")},
+                "split.example": {"username": "u", "password": "p"},
+                "token.example": {"identitytoken": "id"},
+                "bearer.example": {"registrytoken": "reg"},
+                "https://old.example/v1/": {"auth": _auth("old", "pw\0")},
+                HUB: {"auth": _auth("hub", "pw")},
+            }
+        }
+    )
+    wanted = {
+        "plain.example": AuthConfig(username="user", password="p:w", server_address="plain.example"),
+        "split.example": AuthConfig(username="u", password="p", server_address="split.example"),
+        "token.example": AuthConfig(identity_token="id", server_address="token.example"),
+        "bearer.example": AuthConfig(registry_token="reg", server_address="bearer.example"),
+        "old.example": AuthConfig(username="old", password="pw", server_address="https://old.example/v1/"),
+        "docker.io": AuthConfig(username="hub", password="pw", server_address=HUB),
+        "index.docker.io": AuthConfig(username="hub", password="pw", server_address=HUB),
+        "nowhere.example": AuthConfig(),
+    }
+    assert {host: config.get_auth_config(host) for host in wanted} == wanted
+
+
+@pytest.mark.parametrize(
+    ("address", "host"),
+    [
+        ("https://r.example/v1/", "r.example"),
+        ("http://r.example:5000", "r.example:5000"),
+        ("https://[::1]:5000/", "[::1]:5000"),
+        ("r.example/path", "r.example"),
+        ("r.example:5000", "r.example:5000"),
+    ],
+)
+def test_convert_to_hostname(address: str, host: str) -> None:
+    assert convert_to_hostname(address) == host
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"{",
+        b"[]",
+        b'"text"',
+        b"\xff\xfe",
+        b'{"auths": []}',
+        b'{"auths": {"h": "x"}}',
+        b'{"auths": {"h": {"auth": "!planted-secret!"}}}',
+        b'{"auths": {"h": {"auth": "bm8tY29sb24="}}}',
+        b'{"credsStore": 1}',
+        b"[" * 100_000,
+    ],
+)
+def test_malformed_without_quoting_it(data: bytes) -> None:
+    with pytest.raises(ConfigError) as caught:
+        ConfigFile().load_bytes(data)
+    assert "planted" not in str(caught.value)
+    assert "no-colon" not in str(caught.value)
+
+
+@pytest.mark.parametrize("data", [b"", b"  \n", b"null", b"{}", b'{"auths": null} trailing'])
+def test_empty(data: bytes) -> None:
+    config = ConfigFile()
+    config.load_bytes(data)
+    assert not config.contains_auth()
+
+
+def test_repr_hides_credentials() -> None:
+    assert "secret" not in repr(AuthConfig(username="u", password="secret", identity_token="secret"))
+
+
+def test_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("DOCKER_CONFIG", "/elsewhere")
+    assert config_dir() == "/elsewhere"
+    monkeypatch.setenv("DOCKER_CONFIG", "")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert config_dir() == str(tmp_path / ".docker")
+
+
+def test_load(tmp_path: Path) -> None:
+    assert not load(str(tmp_path)).contains_auth()
+    (tmp_path / "config.json").write_text('{"credsStore": "x", "currentContext": "c"}')
+    loaded = load(str(tmp_path))
+    assert (loaded.credentials_store, loaded.current_context) == ("x", "c")
+    (tmp_path / "config.json").write_text("junk")
+    with pytest.raises(BuildkitError, match=r"^parsing config file \(.*config.json\): "):
+        load(str(tmp_path))
+    (tmp_path / "config.json").unlink()
+    (tmp_path / "config.json").mkdir()
+    with pytest.raises(BuildkitError, match=r"^loading config file: "):
+        load(str(tmp_path))
+
+
+def test_default_file_warns_and_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, helpers: Path) -> None:
+    monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path))
+    (tmp_path / "config.json").write_text("junk")
+    stderr = io.StringIO()
+    _helper(helpers, "pass", "")
+    _helper(helpers, "secretservice", "")
+    config = load_default_config_file(stderr)
+    assert stderr.getvalue().startswith("WARNING: Error parsing config file (")
+    assert config.credentials_store in ("pass", "secretservice", "osxkeychain")
+
+
+def test_environment_wins_and_is_named_when_malformed(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = _config({"auths": {"a": {"auth": _auth("file", "pw")}, "b": {"auth": _auth("file", "pw")}}})
+    monkeypatch.setenv("DOCKER_AUTH_CONFIG", json.dumps({"auths": {"a": {"auth": _auth("env", "pw")}}}))
+    assert config.get_auth_config("a").username == "env"
+    assert config.get_auth_config("b").username == "file"
+    monkeypatch.setenv("DOCKER_AUTH_CONFIG", '{"auths": {"a": {}}}')
+    assert config.get_auth_config("a").username == "file"
+    assert "missing key `auth` for a" in capsys.readouterr().err
+
+
+def test_helpers(helpers: Path, tmp_path: Path) -> None:
+    seen = tmp_path / "seen"
+    answer = '{"ServerURL":"x","Username":"%s","Secret":"%s"}'
+    _helper(helpers, "login", f"cat > {seen}; echo '{answer % ('u', 's')}'")
+    _helper(helpers, "token", f"echo '{answer % ('<token>', 'id')}'")
+    _helper(helpers, "none", "echo 'credentials not found in native keychain'; exit 1")
+    config = _config({"credsStore": "login", "credHelpers": {"t": "token", "n": "none"}})
+    assert config.get_auth_config("docker.io") == AuthConfig(username="u", password="s", server_address=HUB)
+    assert seen.read_text() == HUB
+    assert config.get_auth_config("t") == AuthConfig(identity_token="id", server_address="t")
+    assert config.get_auth_config("n") == AuthConfig()
+
+
+@pytest.mark.parametrize(
+    ("script", "text"),
+    [
+        (None, 'err: exec: "docker-credential-h": executable file not found in $PATH, out: ``'),
+        ("echo no luck; exit 3", "err: exit status 3, out: `no luck`"),
+        (
+            "echo 'no credentials server URL'; exit 1",
+            "err: no credentials server URL, out: `no credentials server URL`",
+        ),
+        ("kill -9 $$", "err: signal: killed, out: ``"),
+        ("echo planted-secret", "err: docker-credential-h wrote no JSON object"),
+        ("echo '[\"planted-secret\"]'", "err: docker-credential-h wrote no JSON object"),
+        ('echo \'{"Username": 1, "Secret": "planted-secret"}\'', "err: docker-credential-h wrote no credentials"),
+    ],
+)
+def test_helper_failures(script: str | None, text: str, helpers: Path) -> None:
+    if script is not None:
+        _helper(helpers, "h", script)
+    with pytest.raises(CredentialHelperError) as caught:
+        _config({"credsStore": "h"}).get_auth_config("r.example")
+    assert error_text(caught.value) == f"error getting credentials - {text}"
+
+
+@pytest.mark.parametrize("script", ["exec sleep 100", "sleep 100"], ids=["itself", "its child"])
+def test_helper_that_hangs(script: str, helpers: Path) -> None:
+    _helper(helpers, "slow", script)
+    started = time.monotonic()
+    with pytest.raises(CredentialHelperError, match=r"docker-credential-slow gave no answer within 0\.2s"):
+        _config({"credsStore": "slow"}).get_auth_config("r", HelperCall(0.2))
+    assert time.monotonic() - started < 10
+
+
+def test_helper_is_interrupted(helpers: Path, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "started")
+    _helper(helpers, "slow", f"echo > {tmp_path}/started; exec sleep 100")
+    call = HelperCall()
+    failures: list[BuildkitError] = []
+
+    def ask() -> None:
+        try:
+            _config({"credsStore": "slow"}).get_auth_config("r", call)
+        except BuildkitError as err:
+            failures.append(err)
+
+    asking = threading.Thread(target=ask)
+    asking.start()
+    (tmp_path / "started").read_text()
+    call.interrupt()
+    asking.join(10)
+    assert not asking.is_alive()
+    assert "signal: killed" in str(failures[0])
+    with pytest.raises(CredentialHelperError, match="interrupted"):
+        call.get("slow", "r")
