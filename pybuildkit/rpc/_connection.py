@@ -62,6 +62,8 @@ class Limits:
 
 _REMEMBERED = 1000
 _MOST_SETTINGS = 64
+_FORGIVEN = 2
+_FORGIVEN_BYTES = 4096
 
 
 class Connection:
@@ -190,6 +192,8 @@ class Connection:
         if stream is None or stream.local_done or stream.ending or stream.trailer is not None:
             return
         stream.ending = end_stream
+        # A peer that measures bandwidth sends a PING for some of the data it gets: those are no nuisance.
+        self._nuisance = max(0.0, self._nuisance - _FORGIVEN - size / _FORGIVEN_BYTES)
         self._send.enqueue(stream, buffers, size)
 
     def reset(self, stream_id: int, code: int = ErrorCode.CANCEL) -> None:
