@@ -19,7 +19,6 @@ from __future__ import annotations
 import time
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from pybuildkit.rpc import _frames as f
 from pybuildkit.rpc._events import (
@@ -37,7 +36,6 @@ from pybuildkit.rpc._frames import ErrorCode, FloodFault, FlowControlFault, Fram
 from pybuildkit.rpc._headers import BlockDecoder, Headers, encode_block, malformed
 
 
-@dataclass(frozen=True, kw_only=True)
 class Limits:
     """What a connection lets its peer do.
 
@@ -51,13 +49,34 @@ class Limits:
         nuisance_rate: how many of them are forgiven a second.
     """
 
-    stream_window: int = 16 << 20
-    connection_window: int = 16 << 20
-    unread: int = 128 << 20
-    header_list: int = 2 << 20
-    streams: int = 1000
-    nuisance: int = 2000
-    nuisance_rate: float = 200.0
+    __slots__ = (
+        "connection_window",
+        "header_list",
+        "nuisance",
+        "nuisance_rate",
+        "stream_window",
+        "streams",
+        "unread",
+    )
+
+    def __init__(
+        self,
+        *,
+        stream_window: int = 16 << 20,
+        connection_window: int = 16 << 20,
+        unread: int = 128 << 20,
+        header_list: int = 2 << 20,
+        streams: int = 1000,
+        nuisance: int = 2000,
+        nuisance_rate: float = 200.0,
+    ) -> None:
+        self.stream_window = stream_window
+        self.connection_window = connection_window
+        self.unread = unread
+        self.header_list = header_list
+        self.streams = streams
+        self.nuisance = nuisance
+        self.nuisance_rate = nuisance_rate
 
 
 _REMEMBERED = 1000

@@ -16,14 +16,13 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Protocol
 
 from pybuildkit.golang.errors import error_text
-from pybuildkit.rpc._sock import advance, socket_label
+from pybuildkit.rpc._sock import IOV_MAX, advance, socket_label
 from pybuildkit.rpc._types import Buffer, ByteStream, Endpoint
 
 if TYPE_CHECKING:
     import ssl
 
 READ_SIZE = 256 * 1024
-_IOV_MAX = 1024
 _SEND_BUFFER = 1 << 20
 _MEMORY_LIMIT = 1 << 20
 
@@ -196,7 +195,7 @@ class PollStream:
         buffers = self._unsent
         while self._start < len(buffers):
             try:
-                sent = self._device.send(buffers[self._start : self._start + _IOV_MAX])
+                sent = self._device.send(buffers[self._start : self._start + IOV_MAX])
             except (BlockingIOError, InterruptedError):
                 return False
             self._start = advance(buffers, self._start, sent)

@@ -6,6 +6,8 @@ import socket
 
 from pybuildkit.rpc._types import Buffer
 
+IOV_MAX = 1024
+
 
 def advance(buffers: list[Buffer], start: int, sent: int) -> int:
     """Step over `sent` bytes from `buffers[start]` on; gives the new start, a half-sent buffer is cut."""
