@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     from pybuildkit.sourcepolicy._engine import (
         Engine,
         SourceDeniedError,
-        SourcePolicyError,
         TooManyOpsError,
         new_engine,
     )
