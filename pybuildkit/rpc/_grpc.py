@@ -46,29 +46,20 @@ def frame_messages(payloads: Iterable[Payload]) -> tuple[list[Chunk], int]:
     total = 0
     for payload in payloads:
         pieces: Sequence[Buffer] = (payload,) if isinstance(payload, (bytes, bytearray, memoryview)) else payload
-        size = sum(map(_size, pieces))
+        size = sum(map(len, pieces))
         small.append(PREFIX.pack(0, size))
         total += size + 5
         for piece in pieces:
-            if _size(piece) < _JOINED_BELOW:
+            if len(piece) < _JOINED_BELOW:
                 small.append(piece)
                 continue
             if small:
                 out.append(b"".join(small))
                 small = []
-            out.append(_view(piece))
+            out.append(piece if type(piece) is memoryview else memoryview(piece))
     if small:
         out.append(b"".join(small))
     return out, total
-
-
-def _size(piece: Buffer) -> int:
-    return piece.nbytes if isinstance(piece, memoryview) else len(piece)
-
-
-def _view(piece: Buffer) -> memoryview:
-    view = memoryview(piece)
-    return view if view.format == "B" and view.ndim == 1 else view.cast("B")
 
 
 class Deframer:

@@ -17,7 +17,7 @@ from pybuildkit.golang.errors import BuildkitError, error_text
 from pybuildkit.golang.strconv import quote
 from pybuildkit.rpc._call import goaway_text
 from pybuildkit.rpc._code import Code, RpcError
-from pybuildkit.rpc._connection import Connection, Limits
+from pybuildkit.rpc._connection import Connection
 from pybuildkit.rpc._events import (
     ConnectionFailed,
     DataReceived,
@@ -31,6 +31,7 @@ from pybuildkit.rpc._events import (
 from pybuildkit.rpc._flow import Chunk
 from pybuildkit.rpc._frames import ErrorCode
 from pybuildkit.rpc._headers import Headers
+from pybuildkit.rpc._limits import Limits
 from pybuildkit.rpc._types import Buffer, ByteStream
 
 READ_SIZE = 256 * 1024

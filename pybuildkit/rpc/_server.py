@@ -21,10 +21,10 @@ from pybuildkit.golang.context import CanceledError, Context, DeadlineExceededEr
 from pybuildkit.golang.errors import BuildkitError, error_text
 from pybuildkit.rpc._call import Request, unknown_method
 from pybuildkit.rpc._code import Code, RpcError, StreamEndedError
-from pybuildkit.rpc._connection import Limits
 from pybuildkit.rpc._events import DataReceived, HeadersReceived, StreamReset
 from pybuildkit.rpc._grpc import CONTENT_TYPE, Deframer, encode_metadata, encode_status
 from pybuildkit.rpc._io import accept_tls, socket_stream
+from pybuildkit.rpc._limits import Limits
 from pybuildkit.rpc._link import Link
 from pybuildkit.rpc._stream import MessageStream
 from pybuildkit.rpc._types import ByteStream, Metadata, Method, RawMethod, Req, Resp

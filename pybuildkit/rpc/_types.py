@@ -18,7 +18,8 @@ Req = TypeVar("Req")
 Resp = TypeVar("Resp")
 
 Buffer = bytes | bytearray | memoryview
-"""Bytes that are only read. They are kept until they are written: their content must not change after a send."""
+"""Bytes that are only read, a memoryview being one of single bytes. They are kept until they are written: their content
+must not change after a send."""
 
 Payload = Buffer | Sequence[Buffer]
 """One encoded message, possibly in pieces (which are written in order, and not joined where they are large)."""
