@@ -1,0 +1,1 @@
+"""Frontends: what turns options and files into build graphs."""

@@ -1,0 +1,76 @@
+"""What a frontend works with: solving graphs, reading files of their results, warning, and its result.
+
+Mirrors the parts of frontend/frontend.go and frontend/gateway/client that BuildKit's own frontend uses, v0.32.2.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from fake_buildkitd.store import Snapshot
+from pybuildkit.client._graph import VertexWarning
+from pybuildkit.golang.context import Context
+from pybuildkit.solver.pb import ops_pb2 as pb
+
+
+class Ref(Protocol):
+    """The result of a graph; it is solved when somebody asks for it."""
+
+    definition: pb.Definition
+
+    async def result(self, ctx: Context) -> Snapshot | None:
+        """The tree, None for an empty one.
+
+        Raises:
+            BuildkitError: with the failed vertex and its source lines.
+        """
+
+
+@dataclass
+class FrontendResult:
+    """What a build gives: one tree or one for each name (a platform), and metadata for the exporters."""
+
+    ref: Ref | None = None
+    refs: dict[str, Ref | None] | None = None
+    metadata: dict[str, bytes] = field(default_factory=dict)
+
+    def find(self, key: str) -> Ref | None:
+        """The tree of a name, or the only one."""
+        return self.refs.get(key) if self.refs is not None else self.ref
+
+    def all(self) -> list[Ref]:
+        """Every tree."""
+        found = list(self.refs.values()) if self.refs is not None else [self.ref]
+        return [ref for ref in found if ref is not None]
+
+
+class Bridge(Protocol):
+    """The daemon as a frontend sees it."""
+
+    session_id: str
+
+    def ref(self, definition: pb.Definition) -> Ref | None:
+        """The result of a definition; None for an empty one."""
+
+    async def read_file(self, ctx: Context, ref: Ref | None, name: str) -> bytes:
+        """The content of a file of a result.
+
+        Raises:
+            BuildkitError: `open NAME: REASON`, or the result cannot be made.
+        """
+
+    def warn(self, warning: VertexWarning) -> None:
+        """Add a warning to the build's statuses."""
+
+    def fail_vertex(self, name: str, err: BaseException) -> None:
+        """Show a step of the frontend's own that failed."""
+
+
+class Frontend(Protocol):
+    """Makes a result from options."""
+
+    async def __call__(
+        self, ctx: Context, bridge: Bridge, opts: Mapping[str, str], inputs: Mapping[str, pb.Definition]
+    ) -> FrontendResult: ...

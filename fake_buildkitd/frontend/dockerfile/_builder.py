@@ -1,0 +1,181 @@
+"""The frontend dockerfile.v0.
+
+Mirrors frontend/dockerfile/builder/build.go and frontend/dockerui/build.go, v0.32.2.
+
+Differs on purpose: a `syntax` directive does not fetch another frontend, this one answers; sub-requests other than
+the list of targets and the description of themselves are refused.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+
+from fake_buildkitd.errors import UnsupportedError
+from fake_buildkitd.frontend._bridge import Bridge, FrontendResult, Ref
+from fake_buildkitd.frontend.dockerfile._convert import Converted, ConvertOpt, convert
+from fake_buildkitd.frontend.dockerfile._dispatch import to_pb_ranges
+from fake_buildkitd.frontend.dockerfile._dockerui import BuildFiles, BuildOptions
+from fake_buildkitd.frontend.dockerfile._linter import Rule, Warn, format_short
+from fake_buildkitd.frontend.dockerfile._location import LocationError, Range
+from fake_buildkitd.frontend.dockerfile._subrequest import handle_subrequest
+from pybuildkit.client import llb
+from pybuildkit.client._graph import VertexWarning
+from pybuildkit.golang import json
+from pybuildkit.golang.context import Context
+from pybuildkit.golang.errors import BuildkitError, find, wrap
+from pybuildkit.rpc import Code
+from pybuildkit.solver.errdefs import UnsupportedFrontendCapError, errdefs_pb2, with_source
+from pybuildkit.solver.pb import ops_pb2 as pb
+from pybuildkit.third_party import patternmatcher, platforms
+from pybuildkit.third_party.platforms import Platform
+from pybuildkit.util.grpcerrors import wrap_code
+
+KEY_IMAGE_CONFIG = "containerimage.config"
+KEY_PLATFORMS = "refs.platforms"
+KEY_EPOCH = "source.date.epoch"
+_CAPS = frozenset(f"moby.buildkit.frontend.{name}" for name in ("inputs", "subrequests", "contexts", "gitquerystring"))
+
+
+async def build(
+    ctx: Context, bridge: Bridge, opts: Mapping[str, str], inputs: Mapping[str, pb.Definition]
+) -> FrontendResult:
+    """Build a Dockerfile.
+
+    Raises:
+        BuildkitError: with the lines of the Dockerfile, where the fault lies in it.
+    """
+    _check_caps(opts.get("frontend.caps", ""))
+    options = BuildOptions(opts)
+    files = BuildFiles(bridge, options, inputs)
+    data = await files.read_dockerfile(ctx)
+    text = data.decode("utf-8", "surrogateescape")
+    request = opts.get("requestid")
+    if request is not None:
+        return handle_subrequest(request, data, text)
+    try:
+        return await _Builder(ctx, bridge, options, files, text).run()
+    except BuildkitError as err:
+        raise _with_sources(err, files.source_map) from err
+
+
+def _check_caps(wanted: str) -> None:
+    for cap in filter(None, wanted.split(",")):
+        name = cap.partition("+")[0]
+        if name not in _CAPS:
+            err = UnsupportedFrontendCapError(None, errdefs_pb2.FrontendCap(name=name))
+            raise wrap_code(err, Code.UNIMPLEMENTED)
+
+
+def _with_sources(err: BuildkitError, source_map: llb.SourceMap | None) -> BuildkitError:
+    located = find(err, LocationError)
+    if located is None or source_map is None:
+        return err
+    info = _source_info(source_map)
+    for location in located.locations:
+        err = with_source(err, errdefs_pb2.Source(info=info, ranges=to_pb_ranges(location)))
+    return err
+
+
+def _source_info(source_map: llb.SourceMap) -> pb.SourceInfo:
+    info = pb.SourceInfo(data=source_map.data, filename=source_map.filename, language=source_map.language)
+    if source_map.definition is not None:
+        info.definition.CopyFrom(source_map.definition.to_pb())
+    return info
+
+
+class _Builder:
+    def __init__(self, ctx: Context, bridge: Bridge, options: BuildOptions, files: BuildFiles, text: str) -> None:
+        self.ctx = ctx
+        self.bridge = bridge
+        self.options = options
+        self.files = files
+        self.text = text
+
+    async def run(self) -> FrontendResult:
+        ignored = await self.files.ignore_patterns(self.ctx)
+        matcher = patternmatcher.new(ignored) if ignored else None
+        result = FrontendResult(refs={} if self.options.multi_platform else None)
+        exported: list[dict[str, object]] = []
+        targets: list[Platform | None] = list(self.options.platforms) or [None]
+        for number, target in enumerate(targets):
+            opt = ConvertOpt(
+                build_args=self.options.build_args,
+                labels=self.options.labels,
+                target=self.options.target,
+                no_cache=self.options.is_no_cache,
+                target_platform=target,
+                multi_platform=self.options.multi_platform,
+                source_map=self.files.source_map,
+                ignored=matcher,
+                main_context=lambda paths: self.files.main_context(ignored, paths),
+                resolve_image=self._resolve_image,
+                warn=self._warn() if number == 0 else None,
+                lint_config=self.options.lint_config,
+            )
+            converted = await asyncio.to_thread(convert, self.text, opt)
+            await self._add(result, exported, target, converted)
+        result.metadata[KEY_PLATFORMS] = json.marshal({"Platforms": exported}).encode()
+        return result
+
+    async def _add(
+        self,
+        result: FrontendResult,
+        exported: list[dict[str, object]],
+        target: Platform | None,
+        converted: Converted,
+    ) -> None:
+        try:
+            definition = await converted.state.marshal(self.ctx)
+        except BuildkitError as err:
+            raise wrap(err, "failed to marshal LLB definition") from err
+        ref: Ref | None = self.bridge.ref(definition.to_pb())
+        platform = platforms.normalize(target or platforms.default_spec())
+        name = platforms.format_all(platform)
+        suffix = ""
+        if result.refs is not None:
+            result.refs[name] = ref
+            suffix = f"/{name}"
+        else:
+            result.ref = ref
+        result.metadata[KEY_IMAGE_CONFIG + suffix] = converted.image.to_json().encode("utf-8", "surrogateescape")
+        if converted.epoch is not None:
+            result.metadata[KEY_EPOCH + suffix] = str(converted.epoch).encode()
+        exported.append({"ID": name, "Platform": _platform_json(platform)})
+
+    def _resolve_image(self, ref: str) -> None:
+        refused = UnsupportedError("this daemon cannot pull images, use FROM scratch")
+        err = wrap(refused, f"failed to resolve source metadata for {ref}")
+        self.bridge.fail_vertex(f"[internal] load metadata for {ref}", err)
+        raise err
+
+    def _warn(self) -> Warn:
+        source_map = self.files.source_map
+        info = _source_info(source_map) if source_map is not None else None
+
+        def warn(rule: Rule, message: str, location: Sequence[Range]) -> None:
+            line = location[0].start if location else 0
+            self.bridge.warn(
+                VertexWarning(
+                    vertex=self.files.head,
+                    level=1,
+                    short=format_short(rule.name, message, line).encode("utf-8", "replace"),
+                    detail=[rule.description.encode()],
+                    url=rule.url,
+                    source_info=info,
+                    range=to_pb_ranges(location),
+                )
+            )
+
+        return warn
+
+
+def _platform_json(platform: Platform) -> dict[str, object]:
+    out: dict[str, object] = {"architecture": platform.architecture, "os": platform.os}
+    if platform.os_version:
+        out["os.version"] = platform.os_version
+    if platform.os_features:
+        out["os.features"] = list(platform.os_features)
+    if platform.variant:
+        out["variant"] = platform.variant
+    return out

@@ -1,0 +1,205 @@
+"""COPY and ADD.
+
+Mirrors frontend/dockerfile/dockerfile2llb/convert_copy.go, v0.32.2.
+
+Differs on purpose: git repositories and web addresses in ADD are refused, since this daemon has no network.
+"""
+
+from __future__ import annotations
+
+from fake_buildkitd.chmod import parse_mode
+from fake_buildkitd.errors import UnsupportedError
+from fake_buildkitd.frontend.dockerfile import _instructions as ins
+from fake_buildkitd.frontend.dockerfile import _validate as validate
+from fake_buildkitd.frontend.dockerfile._dispatch import DispatchOpt, expanded_name, location
+from fake_buildkitd.frontend.dockerfile._linter import Linter
+from fake_buildkitd.frontend.dockerfile._state import ConvertError, StageState
+from fake_buildkitd.frontend.dockerfile._text import join, normalize_path
+from fake_buildkitd.store._glob import contains_wildcards
+from pybuildkit import identity
+from pybuildkit.client import llb
+from pybuildkit.golang.errors import BuildkitError
+from pybuildkit.golang.strconv import NumError, parse_uint
+from pybuildkit.third_party.patternmatcher import PatternMatcher
+from pybuildkit.third_party.platforms import Platform
+
+
+def dispatch_copy(
+    state: StageState,
+    command: ins.CopyCommand,
+    source: llb.State,
+    ignored: PatternMatcher | None,
+    opt: DispatchOpt,
+    lint: Linter,
+) -> None:
+    """Copy into a stage's tree.
+
+    Raises:
+        BuildkitError: flags or sources that do not go together.
+    """
+    _Copy(state, command, source, ignored, opt, lint).run()
+
+
+class _Copy:
+    def __init__(
+        self,
+        state: StageState,
+        command: ins.CopyCommand,
+        source: llb.State,
+        ignored: PatternMatcher | None,
+        opt: DispatchOpt,
+        lint: Linter,
+    ) -> None:
+        self.state = state
+        self.command = command
+        self.source = source
+        self.ignored = ignored
+        self.opt = opt
+        self.lint = lint
+        self.add = command if isinstance(command, ins.AddCommand) else None
+        self.action: llb.FileAction | None = None
+
+    def run(self) -> None:
+        state, command = self.state, self.command
+        dest = normalize_path(state.directory, command.dest if command.dest not in (".", "") else "./", True)
+        options: list[llb.CopyOption] = []
+        if command.chown:
+            options.append(llb.with_user(command.chown))
+        if command.excludes:
+            options.append(llb.with_exclude_patterns(command.excludes))
+        mode = _chmod(command.chmod) if command.chmod else None
+        self._check_checksum()
+        platform = state.platform or self.opt.target_platform
+        text = expanded_name(self.opt.lex, command.code, state.env)
+        name = state.prefix(text, platform)
+        for path in command.sources:
+            self._source(path, dest, mode, options)
+        for content in command.contents:
+            self._content(content, dest, mode, options, platform)
+        assert self.action is not None
+        self._apply(self.action, name, text, platform)
+        state.image.commit(self._message(), layer=True, with_state=True, epoch=state.epoch)
+
+    def _check_checksum(self) -> None:
+        if self.add is None or not self.add.checksum:
+            return
+        if len(self.add.sources) != 1:
+            raise ConvertError("checksum can't be specified for multiple sources")
+        if not _is_remote(self.add.sources[0]):
+            raise ConvertError("checksum requires HTTP(S) or Git sources")
+
+    def _append(self, source: llb.State, src: str, dest: str, options: list[llb.CopyOption]) -> None:
+        if self.action is None:
+            self.action = llb.copy(source, src, dest, *options)
+        else:
+            self.action = self.action.copy(source, src, dest, *options)
+
+    def _source(self, path: str, dest: str, mode: llb.ChmodOpt | None, options: list[llb.CopyOption]) -> None:
+        if _is_remote(path):
+            self._remote(path)
+        validate.report_ignored(path, self.add is not None, self.ignored, self.command.location, self.lint)
+        patterns: list[str] = []
+        required: list[str] = []
+        if self.command.parents:
+            parent, pivot, pattern = path.partition("/./")
+            path, pattern = (parent, pattern) if pivot else ("/", path)
+            pattern = normalize_path("/", pattern, False)
+            patterns = [pattern.removeprefix("/")]
+            if not contains_wildcards(path.encode()) and not contains_wildcards(pattern.encode()):
+                required = [normalize_path("/", join(path, pattern), False)]
+        unpack = self.add is not None
+        if self.add is not None and self.add.unpack is not None:
+            unpack = self.add.unpack
+        info = llb.CopyInfo(
+            mode=mode,
+            follow_symlinks=True,
+            copy_dir_contents_only=True,
+            include_patterns=patterns,
+            required_paths=required,
+            attempt_unpack=unpack,
+            create_dest_path=True,
+            allow_wildcard=True,
+            allow_empty_wildcard=True,
+        )
+        self._append(self.source, normalize_path("/", path, False), dest, [info, *options])
+
+    def _remote(self, path: str) -> None:
+        git = _is_git(path)
+        if self.add is None:
+            raise ConvertError(f"source can't be a {'git ref' if git else 'URL'} for COPY")
+        raise UnsupportedError(f"ADD {path}: this daemon does not fetch from the network")
+
+    def _content(
+        self,
+        content: ins.SourceContent,
+        dest: str,
+        mode: llb.ChmodOpt | None,
+        options: list[llb.CopyOption],
+        platform: Platform,
+    ) -> None:
+        data = content.data.encode("utf-8", "surrogateescape")
+        source = llb.scratch().file(
+            llb.mkfile(content.path, 0o644, data),
+            llb.with_custom_name("[internal] preparing inline document"),
+            llb.platform(platform),
+        )
+        info = llb.CopyInfo(mode=mode, create_dest_path=True)
+        self._append(source, content.path, dest, [info, *options])
+
+    def _apply(self, action: llb.FileAction, name: str, text: str, platform: Platform) -> None:
+        state = self.state
+        options: list[llb.ConstraintsOpt] = [
+            llb.with_custom_name(name),
+            location(self.opt.source_map, self.command.location),
+        ]
+        if state.ignore_cache:
+            options.append(llb.ignore_cache)
+        if not self.command.link or self.command.chmod:
+            state.state = state.state.file(action, *options)
+            return
+        group = identity.new_id()
+        state.index -= 1
+        name = state.prefix(text, platform)
+        copied = llb.scratch().file(action, llb.platform(platform), *options, llb.progress_group(group, name, True))
+        state.index -= 1
+        linked = state.prefix("LINK " + text, platform)
+        options += [llb.progress_group(group, name, False), llb.with_custom_name(linked)]
+        state.state = state.state.with_output(llb.merge([state.state, copied], *options).output())
+
+    def _message(self) -> str:
+        command = self.command
+        words = ["ADD" if self.add is not None else "COPY"]
+        if command.parents:
+            words.append("--parents")
+        if command.chown:
+            words.append(f"--chown={command.chown}")
+        if command.chmod:
+            words.append(f"--chmod={command.chmod}")
+        words += command.sources
+        words += [f"<<{content.path}" for content in command.contents]
+        return " ".join([*words, command.dest])
+
+
+def _chmod(text: str) -> llb.ChmodOpt:
+    refused = f"invalid chmod parameter: '{text}'. it should be octal string and between 0 and 07777"
+    try:
+        mode = parse_uint(text, 8, 32)
+    except BuildkitError:
+        try:
+            parse_mode(text)
+        except NumError as err:
+            raise ConvertError(refused) from err
+        return llb.ChmodOpt(mode_str=text)
+    if mode > 0o7777:
+        raise ConvertError(refused)
+    return llb.ChmodOpt(mode=mode)
+
+
+def _is_git(path: str) -> bool:
+    if path.startswith(("git@", "git://", "ssh://")):
+        return True
+    return path.startswith(("http://", "https://")) and path.partition("#")[0].removesuffix("/").endswith(".git")
+
+
+def _is_remote(path: str) -> bool:
+    return _is_git(path) or path.startswith(("http://", "https://"))

@@ -1,0 +1,243 @@
+"""The options of a Dockerfile build, its Dockerfile, its ignore file and its context.
+
+Mirrors frontend/dockerui (config.go, context.go), v0.32.2.
+
+Differs on purpose: contexts that are git repositories or web addresses and named contexts are refused.
+"""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Mapping, Sequence
+
+from fake_buildkitd.errors import UnsupportedError
+from fake_buildkitd.frontend._bridge import Bridge, Ref
+from fake_buildkitd.frontend.dockerfile._linter import LintConfig, parse_lint_options
+from fake_buildkitd.frontend.dockerfile._text import SPACE, clean
+from pybuildkit.client import llb
+from pybuildkit.golang.context import Context
+from pybuildkit.golang.errors import BuildkitError, wrap
+from pybuildkit.golang.strconv import parse_bool
+from pybuildkit.solver.pb import ops_pb2 as pb
+from pybuildkit.third_party import platforms
+from pybuildkit.third_party.platforms import Platform
+
+IGNORE_FILE = ".dockerignore"
+
+
+class OptionError(BuildkitError):
+    """A build option that cannot be read."""
+
+
+def read_ignore_file(text: str) -> list[str]:
+    """The patterns of an ignore file, one a line: cleaned, comments and empty lines left out."""
+    patterns: list[str] = []
+    for number, line in enumerate(text.split("\n")):
+        line = line.removesuffix("\r")
+        if number == 0:
+            line = line.removeprefix("\ufeff")
+        if line.startswith("#"):
+            continue
+        pattern = line.strip(SPACE)
+        if not pattern:
+            continue
+        inverted = pattern.startswith("!")
+        if inverted:
+            pattern = pattern[1:].strip(SPACE)
+        if pattern:
+            pattern = clean(pattern)
+            if len(pattern) > 1:
+                pattern = pattern.removeprefix("/")
+        patterns.append(("!" if inverted else "") + pattern)
+    return patterns
+
+
+class BuildOptions:
+    """The build's options, as BuildKit's Dockerfile frontend reads them.
+
+    Raises:
+        BuildkitError: an option that cannot be read, or that this daemon cannot follow.
+    """
+
+    def __init__(self, opts: Mapping[str, str]) -> None:
+        self.opts = dict(opts)
+        self.build_args = self._prefixed("build-arg:")
+        self.labels = self._prefixed("label:")
+        self.target = self.opts.get("target", "")
+        self.filename = self.opts.get("filename", "Dockerfile")
+        self.dockerfile_key = self.opts.get("dockerfilekey", "dockerfile")
+        self.context_key = "context"
+        self.force_dockerfile = "dockerfilekey" in self.opts
+        self.platforms = self._platforms()
+        self.multi_platform = self._multi_platform()
+        self.no_cache = self._no_cache()
+        self.lint_config = self._lint_config()
+        self._refuse()
+
+    def _prefixed(self, prefix: str) -> dict[str, str]:
+        return {key.removeprefix(prefix): value for key, value in self.opts.items() if key.startswith(prefix)}
+
+    def _platforms(self) -> list[Platform]:
+        found: list[Platform] = []
+        for text in filter(None, self.opts.get("platform", "").split(",")):
+            try:
+                found.append(platforms.normalize(platforms.parse(text)))
+            except BuildkitError as err:
+                raise wrap(err, f"failed to parse target platform {text}") from err
+        return found
+
+    def _multi_platform(self) -> bool:
+        several = len(self.platforms) > 1
+        value = self.opts.get("build-arg:BUILDKIT_MULTI_PLATFORM") or self.opts.get("multi-platform", "")
+        if not value:
+            return several
+        try:
+            wanted = parse_bool(value)
+        except BuildkitError as err:
+            raise OptionError(f"invalid boolean value for multi-platform: {value}") from err
+        if several and not wanted:
+            raise OptionError("conflicting config: returning multiple target platforms is not allowed")
+        return wanted
+
+    def _no_cache(self) -> list[str] | None:
+        value = self.opts.get("no-cache")
+        if value is None:
+            return None
+        return value.split(",") if value else []
+
+    def _lint_config(self) -> LintConfig | None:
+        value = self.opts.get("build-arg:BUILDKIT_DOCKERFILE_CHECK")
+        if value is None:
+            return None
+        try:
+            return parse_lint_options(value)
+        except BuildkitError as err:
+            raise wrap(err, "failed to parse build-arg:BUILDKIT_DOCKERFILE_CHECK") from err
+
+    def _refuse(self) -> None:
+        context = self.opts.get(self.opts.get("contextkey", "context"), "")
+        if context:
+            raise UnsupportedError(f"context {context}: this daemon takes local contexts only")
+        for key in self.opts:
+            if key.startswith("context:"):
+                raise UnsupportedError(f"named context {key.removeprefix('context:')}: not supported by this daemon")
+
+    def is_no_cache(self, stage: str) -> bool:
+        """Whether the steps of a stage must run again."""
+        if not self.no_cache:
+            return self.no_cache is not None
+        return any(name.lower() == stage.lower() for name in self.no_cache)
+
+
+class BuildFiles:
+    """The files that a Dockerfile build starts from.
+
+    Args:
+        bridge: the daemon.
+        options: the build's.
+        inputs: graphs that stand for the Dockerfile's place or for the context.
+    """
+
+    def __init__(self, bridge: Bridge, options: BuildOptions, inputs: Mapping[str, pb.Definition]) -> None:
+        self._bridge = bridge
+        self._options = options
+        self._inputs = inputs
+        self._ignore: bytes | None = None
+        self._ignore_name = ""
+        self.source_map: llb.SourceMap | None = None
+        self.head = ""
+
+    def _session(self, name: str) -> str:
+        return self._options.opts.get(f"local-sessionid:{name}", self._bridge.session_id)
+
+    async def read_dockerfile(self, ctx: Context) -> bytes:
+        """The Dockerfile; notes its source map, and its own ignore file where there is one.
+
+        Raises:
+            BuildkitError: "failed to read dockerfile: …".
+        """
+        filename = self._options.filename
+        state = self._dockerfile_state(filename)
+        definition = await state.marshal(ctx)
+        message = definition.to_pb()
+        ref = self._bridge.ref(message)
+        self.head = definition.head() or ""
+        try:
+            data = await self._read_either_case(ctx, ref, filename)
+        except BuildkitError as err:
+            raise wrap(err, "failed to read dockerfile") from err
+        self.source_map = llb.new_source_map(state, filename, "Dockerfile", data)
+        self.source_map.definition = definition
+        try:
+            self._ignore = await self._bridge.read_file(ctx, ref, filename + IGNORE_FILE)
+            self._ignore_name = filename + IGNORE_FILE
+        except BuildkitError:
+            self._ignore = None
+        return data
+
+    def _dockerfile_state(self, filename: str) -> llb.State:
+        options = self._options
+        if options.dockerfile_key in self._inputs and not options.force_dockerfile:
+            return llb.new_state(llb.new_definition_op(self._inputs[options.dockerfile_key]))
+        names = [filename, filename + IGNORE_FILE]
+        if posixpath.basename(filename) == "Dockerfile":
+            names.append(posixpath.join(posixpath.dirname(filename), "dockerfile"))
+        return llb.local(
+            options.dockerfile_key,
+            llb.follow_paths(names),
+            llb.session_id(self._session(options.dockerfile_key)),
+            llb.shared_key_hint(options.dockerfile_key),
+            llb.with_custom_name(f"[internal] load build definition from {filename}"),
+            llb.differ(llb.DIFF_NONE, False),
+        )
+
+    async def _read_either_case(self, ctx: Context, ref: Ref | None, filename: str) -> bytes:
+        try:
+            return await self._bridge.read_file(ctx, ref, filename)
+        except BuildkitError:
+            if posixpath.basename(filename) != "Dockerfile":
+                raise
+            try:
+                lower = posixpath.join(posixpath.dirname(filename), "dockerfile")
+                return await self._bridge.read_file(ctx, ref, lower)
+            except BuildkitError:
+                pass
+            raise
+
+    async def ignore_patterns(self, ctx: Context) -> list[str]:
+        """What the context leaves out; none where the context is an input."""
+        if self._options.context_key in self._inputs:
+            return []
+        if self._ignore is None:
+            name = self._options.context_key
+            state = llb.local(
+                name,
+                llb.session_id(self._session(name)),
+                llb.follow_paths([IGNORE_FILE]),
+                llb.shared_key_hint(f"{name}-{IGNORE_FILE}"),
+                llb.with_custom_name(f"[internal] load {IGNORE_FILE}"),
+                llb.differ(llb.DIFF_NONE, False),
+            )
+            ref = self._bridge.ref((await state.marshal(ctx)).to_pb())
+            if ref is not None:
+                await ref.result(ctx)
+            try:
+                self._ignore = await self._bridge.read_file(ctx, ref, IGNORE_FILE)
+            except BuildkitError:
+                self._ignore = b""
+        return read_ignore_file(self._ignore.decode("utf-8", "surrogateescape"))
+
+    def main_context(self, ignored: Sequence[str], paths: Sequence[str]) -> llb.State:
+        """The context's state."""
+        name = self._options.context_key
+        if name in self._inputs:
+            return llb.new_state(llb.new_definition_op(self._inputs[name]))
+        options: list[llb.LocalOption] = [
+            llb.session_id(self._session(name)),
+            llb.exclude_patterns(list(ignored)),
+            llb.shared_key_hint(name),
+            llb.with_custom_name("[internal] load build context"),
+        ]
+        if paths:
+            options.append(llb.follow_paths(list(paths)))
+        return llb.local(name, *options)

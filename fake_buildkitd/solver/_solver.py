@@ -1,0 +1,360 @@
+"""Solving a graph: every vertex once, in parallel, from the cache where it is known.
+
+Mirrors solver/jobs.go and solver/edge.go in what a client can see, v0.32.2.
+
+A vertex has a cache key made of its operation and its inputs: of an input that it copies from, the content of what
+it reads counts; of any other, that input's own key. A local source's key is the content that came. So a file that
+was only touched changes nothing. Vertices whose key is known do not run; they are shown as cached once their
+result is needed, or as inputs of what runs.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import posixpath
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+from fake_buildkitd.errors import ContentCacheError, OpError, UnsupportedError
+from fake_buildkitd.progress import Progress, VertexWriter
+from fake_buildkitd.solver._fileop import selectors, solve_file_op
+from fake_buildkitd.solver._graph import Edge, Vertex, walk
+from fake_buildkitd.solver._mergediff import Layer, diff, merge
+from fake_buildkitd.store import Node, Selector, Snapshot, Store, empty_root, root_digest, selected_digest
+from pybuildkit.golang import context
+from pybuildkit.golang.context import Context
+from pybuildkit.golang.errgroup import Group, with_context
+from pybuildkit.golang.errors import BuildkitError, wrap
+from pybuildkit.solver.errdefs import wrap_vertex
+from pybuildkit.solver.pb import ops_pb2 as pb
+
+SourceFunc = Callable[[Context, Vertex, VertexWriter], Awaitable[Snapshot]]
+"""Fetches a source; `VertexWriter` takes its statuses."""
+
+Roots = list[Node]
+
+
+@dataclass
+class Result:
+    """What a vertex gave: a snapshot for each output (None for an empty tree), and its cache key."""
+
+    snapshots: list[Snapshot | None]
+    key: str
+    load: Callable[[], None] | None = None
+    layer: Layer | None = None
+
+    def use(self) -> None:
+        """Note that the result is needed: a cached one is now shown as such."""
+        if self.load is not None:
+            load, self.load = self.load, None
+            load()
+
+    def root(self, index: int) -> Node:
+        """The tree of an output."""
+        snapshot = self.snapshots[index]
+        return snapshot.root if snapshot is not None else empty_root()
+
+
+class Flights:
+    """At most one run of each cache key at a time, over all builds."""
+
+    def __init__(self) -> None:
+        self._locks: dict[str, tuple[asyncio.Lock, int]] = {}
+
+    async def __call__(self, ctx: Context, key: str, run: Callable[[], Awaitable[Result]]) -> Result:
+        """Run, after every other run of this key has ended."""
+        lock, users = self._locks.get(key, (asyncio.Lock(), 0))
+        self._locks[key] = (lock, users + 1)
+        try:
+            await context.run(ctx, lock.acquire())
+            try:
+                return await run()
+            finally:
+                lock.release()
+        finally:
+            lock, users = self._locks[key]
+            if users == 1:
+                del self._locks[key]
+            else:
+                self._locks[key] = (lock, users - 1)
+
+
+class JobSolver:
+    """The solver of one build.
+
+    Args:
+        store: keeps results.
+        progress: takes the statuses.
+        sources: how to fetch a source, by the scheme of its identifier.
+        flights: shared by all builds on the store.
+        worker_id: shown in errors about a tree.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        progress: Progress,
+        sources: dict[str, SourceFunc],
+        flights: Flights,
+        worker_id: str,
+    ) -> None:
+        self.store = store
+        self.progress = progress
+        self._sources = sources
+        self._flights = flights
+        self._worker_id = worker_id
+        self._running: dict[str, asyncio.Task[Result]] = {}
+        self._writers: dict[str, VertexWriter] = {}
+        self._diffs: dict[str, Layer] = {}
+        self._ctx, self._cancel = context.with_cancel(context.background())
+
+    async def solve(self, ctx: Context, edge: Edge) -> Snapshot | None:
+        """The tree that a graph makes; None for an empty one.
+
+        Raises:
+            VertexError: around what went wrong in which vertex.
+        """
+        for vertex in walk(edge):
+            if vertex.digest not in self._writers:
+                self._writers[vertex.digest] = VertexWriter(self.progress, vertex.client_vertex())
+                self._writers[vertex.digest].announce()
+        result = await self._result(ctx, edge.vertex)
+        if not 0 <= edge.index < len(result.snapshots):
+            raise BuildkitError(f"invalid output index {edge.index} of vertex {edge.vertex.digest}")
+        result.use()
+        snapshot = result.snapshots[edge.index]
+        if snapshot is not None:
+            self.store.use(snapshot)
+        return snapshot
+
+    async def close(self) -> None:
+        """End everything that still runs."""
+        self._cancel()
+        tasks = list(self._running.values())
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _result(self, ctx: Context, vertex: Vertex) -> Result:
+        """The result of a vertex, made once however often it is asked for."""
+        task = self._running.get(vertex.digest)
+        if task is None:
+            task = asyncio.ensure_future(self._make(self._ctx, vertex))
+            task.add_done_callback(_retrieve)
+            self._running[vertex.digest] = task
+        return await context.run(ctx, asyncio.shield(task))
+
+    async def _make(self, ctx: Context, vertex: Vertex) -> Result:
+        try:
+            if not vertex.inputs:
+                self._writers[vertex.digest].start()(None)
+            inputs = await self._inputs(ctx, vertex)
+            return await self._run(ctx, vertex, inputs)
+        except (BuildkitError, OSError) as err:
+            if isinstance(err, _InputError):
+                raise err.cause from None
+            op_error = OpError(err, vertex.op, dict(vertex.metadata.description))
+            raise wrap_vertex(op_error, vertex.digest) from err
+
+    async def _inputs(self, ctx: Context, vertex: Vertex) -> list[tuple[Result, int]]:
+        results: list[Result | None] = [None] * len(vertex.inputs)
+        group: Group
+        group, group_ctx = with_context(ctx)
+        for position, (below, _) in enumerate(vertex.inputs):
+
+            async def fetch(position: int = position, below: Vertex = below) -> None:
+                results[position] = await self._result(group_ctx, below)
+
+            await group.go(fetch)
+        try:
+            await group.wait()
+        except (BuildkitError, OSError) as err:
+            raise _InputError(err) from err
+        pairs: list[tuple[Result, int]] = []
+        for result, (below, index) in zip(results, vertex.inputs, strict=True):
+            assert result is not None
+            if index >= len(result.snapshots):
+                raise BuildkitError(f"invalid output index {index} of vertex {below.digest}")
+            pairs.append((result, index))
+        return pairs
+
+    async def _run(self, ctx: Context, vertex: Vertex, inputs: list[tuple[Result, int]]) -> Result:
+        kind = vertex.op.WhichOneof("op")
+        if kind == "source":
+            return await self._source(ctx, vertex)
+        if kind == "file":
+            return await self._file(ctx, vertex, inputs)
+        if kind in ("merge", "diff"):
+            return await self._layers(ctx, vertex, inputs)
+        if kind == "passthrough":
+            outputs = [inputs[index] for index in vertex.op.passthrough.outputs]
+            snapshots = [result.snapshots[index] for result, index in outputs]
+            key = _key("passthrough", [f"{result.key}#{index}" for result, index in outputs])
+            return Result(snapshots, key, load=lambda: _use_all(result for result, _ in outputs))
+        raise await self._unsupported(vertex, kind)
+
+    async def _unsupported(self, vertex: Vertex, kind: str | None) -> BuildkitError:
+        what = {
+            "exec": "RUN: this daemon cannot run processes",
+            "build": "nested builds: this daemon cannot solve a definition that a build makes",
+        }.get(kind or "", f"invalid op type {kind}")
+        err = UnsupportedError(what) if kind else BuildkitError("unknown op type <nil>")
+        self._writers[vertex.digest].start()(err)
+        return err
+
+    async def _source(self, ctx: Context, vertex: Vertex) -> Result:
+        scheme = vertex.op.source.identifier.partition("://")[0]
+        fetch = self._sources.get(scheme)
+        writer = self._writers[vertex.digest]
+        done = writer.start()
+        try:
+            if fetch is None:
+                raise _unsupported_source(vertex.op.source.identifier)
+            snapshot = await fetch(ctx, vertex, writer)
+        except BaseException as err:
+            done(err if isinstance(err, BuildkitError | OSError) else context.CanceledError())
+            raise
+        done(None)
+        key = _key("source", [scheme, root_digest(snapshot.root).hex()])
+        return Result([snapshot], key)
+
+    async def _file(self, ctx: Context, vertex: Vertex, inputs: list[tuple[Result, int]]) -> Result:
+        key = self._file_key(vertex, inputs)
+        roots = [result.root(index) for result, index in inputs]
+
+        def run() -> tuple[Roots, Layer | None]:
+            return solve_file_op(self.store, vertex.op.file, roots), None
+
+        return await self._cached(ctx, vertex, key, inputs, run)
+
+    def _file_key(self, vertex: Vertex, inputs: list[tuple[Result, int]]) -> str:
+        reads = selectors(vertex.op.file, len(inputs))
+        parts: list[str] = []
+        for position, (result, index) in enumerate(inputs):
+            wanted = reads.get(position)
+            if wanted is None:
+                parts.append(f"{result.key}#{index}")
+                continue
+            parts.append(self._content(vertex, position, result, index, wanted))
+        op = pb.FileOp()
+        op.CopyFrom(vertex.op.file)
+        for action in op.actions:
+            if action.WhichOneof("action") == "copy" and 0 <= action.secondaryInput < len(inputs):
+                action.copy.src = posixpath.basename(action.copy.src.rstrip("/"))
+        return _key("file", [op.SerializeToString(deterministic=True).hex(), *parts])
+
+    def _content(self, vertex: Vertex, position: int, result: Result, index: int, wanted: Sequence[Selector]) -> str:
+        try:
+            return _key("content", [selected_digest(result.root(index), each).hex() for each in wanted])
+        except BuildkitError as err:
+            snapshot = result.snapshots[index]
+            name = f"{self._worker_id}::{snapshot.id if snapshot is not None else ''}"
+            failed = wrap(err, f"failed to calculate checksum of ref {name}")
+            self._writers[vertex.digest].start()(failed)
+            raise ContentCacheError(wrap(failed, "failed to compute cache key"), position) from err
+
+    async def _layers(self, ctx: Context, vertex: Vertex, inputs: list[tuple[Result, int]]) -> Result:
+        op = vertex.op
+        keys = [f"{result.key}#{index}" for result, index in inputs]
+        text = op.merge.SerializeToString() if op.HasField("merge") else op.diff.SerializeToString()
+        key = _key(op.WhichOneof("op") or "", [text.hex(), *keys])
+
+        def run() -> tuple[Roots, Layer | None]:
+            if op.HasField("merge"):
+                layers = [self._layer(*inputs[each.input]) for each in op.merge.inputs]
+                return [merge(layers)], None
+            lower = self._side(inputs, op.diff.lower.input)
+            layer = diff(lower, self._side(inputs, op.diff.upper.input))
+            return [layer.root], layer
+
+        return await self._cached(ctx, vertex, key, inputs, run)
+
+    @staticmethod
+    def _layer(result: Result, index: int) -> Layer:
+        return result.layer if result.layer is not None else Layer(result.root(index))
+
+    @staticmethod
+    def _side(inputs: list[tuple[Result, int]], index: int) -> Node:
+        if index == -1:
+            return empty_root()
+        result, output = inputs[index]
+        return result.root(output)
+
+    async def _cached(
+        self,
+        ctx: Context,
+        vertex: Vertex,
+        key: str,
+        inputs: list[tuple[Result, int]],
+        run: Callable[[], tuple[Roots, Layer | None]],
+    ) -> Result:
+        """The cached result of a key, or a new one."""
+        writer = self._writers[vertex.digest]
+
+        async def attempt() -> Result:
+            if not vertex.ignore_cache:
+                known = self._lookup(vertex, key, writer)
+                if known is not None:
+                    return known
+            for result, _ in inputs:
+                result.use()
+            done = writer.start()
+            try:
+                roots, layer = await context.run(ctx, asyncio.to_thread(run))
+                commit = [self.store.commit(root, vertex.name) for root in roots]
+            except BaseException as err:
+                done(err if isinstance(err, BuildkitError | OSError) else context.CanceledError())
+                raise
+            done(None)
+            if layer is None or not layer.deleted:
+                for index, snapshot in enumerate(commit):
+                    self.store.cache(f"{key}#{index}", snapshot)
+            return Result(list(commit), key, layer=layer)
+
+        return await self._flights(ctx, key, attempt)
+
+    def _lookup(self, vertex: Vertex, key: str, writer: VertexWriter) -> Result | None:
+        count = _outputs(vertex.op)
+        found = [self.store.cached(f"{key}#{index}") for index in range(count)]
+        if not found or not all(found):
+            return None
+        return Result(list(found), key, load=lambda: writer.start(cached=True)(None))
+
+
+class _InputError(BuildkitError):
+    """Marks an error as that of an input, which has its own vertex already."""
+
+    def __init__(self, cause: BaseException) -> None:
+        super().__init__(cause)
+        self.cause = cause
+
+
+def _retrieve(task: asyncio.Task[Result]) -> None:
+    """Whoever asked for a result gets its error; when nobody is left, nobody minds it."""
+    if not task.cancelled():
+        task.exception()
+
+
+def _use_all(results: Iterable[Result]) -> None:
+    for result in results:
+        result.use()
+
+
+def _outputs(op: pb.Op) -> int:
+    if op.HasField("file"):
+        return sum(action.output != -1 for action in op.file.actions)
+    return 1
+
+
+def _unsupported_source(identifier: str) -> BuildkitError:
+    scheme, separator, rest = identifier.partition("://")
+    if scheme == "docker-image":
+        return UnsupportedError(f"FROM {rest}: this daemon cannot pull images, use FROM scratch")
+    if separator and scheme in ("git", "http", "https", "oci-layout", "docker-image+blob", "oci-layout+blob"):
+        return UnsupportedError(f"{identifier}: this daemon has no {scheme} source")
+    return BuildkitError(f"unknown source {identifier}")
+
+
+def _key(kind: str, parts: Sequence[str]) -> str:
+    return hashlib.sha256("\0".join([kind, *parts]).encode("utf-8", "surrogateescape")).hexdigest()

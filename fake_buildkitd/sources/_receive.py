@@ -1,0 +1,245 @@
+"""Receiving a client's files into a tree.
+
+Mirrors receive.go of tonistiigi/fsutil as BuildKit's local source uses it; the order of packets is told in
+`pybuildkit.third_party.fsutil`. What differs from a transfer to a directory is only where the files go: names,
+modes, owners and devices become nodes, contents become blobs, and nothing is written that another tree needs.
+
+A file counts as unchanged when its attributes, size and time are those of the same file in the tree before; only
+the others are asked for.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable
+from typing import Protocol
+
+from fake_buildkitd.store import BlobWriter, Node, Store, empty_root
+from fake_buildkitd.store._fs import node_from_stat
+from pybuildkit.golang.context import Context, run
+from pybuildkit.golang.errors import BuildkitError, error_text
+from pybuildkit.third_party import fsutil
+from pybuildkit.third_party.fsutil._packet import (
+    DATA,
+    ERR,
+    FIN,
+    FIN_PACKET,
+    STAT,
+    Packet,
+    decode_packet,
+    error_packet,
+    request_packet,
+)
+
+Progress = Callable[[int, bool], None]
+
+
+class PacketStream(Protocol):
+    """What a transfer runs over."""
+
+    async def send_many(self, messages: list[bytes]) -> None: ...
+
+    async def recv_many(self) -> list[bytes]: ...
+
+
+class TreeReceiver:
+    """One transfer, without the network.
+
+    Args:
+        store: takes the contents.
+        base: the tree to compare with, or None to ask for everything.
+        wants: called with a file's name; False leaves its content away (a transfer of metadata only).
+    """
+
+    def __init__(
+        self, store: Store, base: Node | None, wants: Callable[[bytes, fsutil.Stat], bool] | None = None
+    ) -> None:
+        self.root = empty_root()
+        self.finished = False
+        self._store = store
+        self._wants = wants
+        self._validator = fsutil.Validator()
+        self._hardlinks = fsutil.Hardlinks()
+        self._dirs: list[tuple[bytes, Node, Node | None]] = [(b"", self.root, base)]
+        self._files: dict[bytes, Node] = {}
+        self._pending: dict[int, tuple[Node, BlobWriter]] = {}
+        self._links: list[tuple[Node, Node]] = []
+        self._count = 0
+        self._listed = False
+        self._asked_to_end = False
+
+    def feed(self, packets: list[bytes]) -> list[bytes]:
+        """Take packets from the sender; the packets for it.
+
+        Raises:
+            fsutil.RemoteError: the sender has failed.
+            BuildkitError, OSError: a packet that should not come, or a hostile name.
+        """
+        out: list[bytes] = []
+        for raw in packets:
+            packet = decode_packet(raw)
+            if self.finished:
+                raise fsutil.ProtocolError("packet after FIN")
+            self._take(packet, out)
+            if self._listed and not self._pending and not self._asked_to_end:
+                self._asked_to_end = True
+                self._finish_links()
+                out.append(FIN_PACKET)
+        return out
+
+    def _take(self, packet: Packet, out: list[bytes]) -> None:
+        if packet.type == DATA:
+            self._data(packet.id, packet.data)
+        elif packet.type == STAT:
+            self._stat(packet.stat, out)
+        elif packet.type == FIN:
+            if not self._asked_to_end:
+                raise fsutil.ProtocolError("unexpected FIN from the sender")
+            self.finished = True
+        elif packet.type == ERR:
+            raise fsutil.RemoteError(f"error from sender: {bytes(packet.data).decode('utf-8', 'replace')}")
+        else:
+            raise fsutil.ProtocolError(f"unexpected packet of type {packet.type} from the sender")
+
+    def abort(self) -> None:
+        """Forget unfinished contents."""
+        for _, writer in self._pending.values():
+            writer.abort()
+        self._pending.clear()
+
+    def _stat(self, stat: fsutil.Stat | None, out: list[bytes]) -> None:
+        if self._listed:
+            raise fsutil.ProtocolError("second end of the list" if stat is None else "STAT after the end of the list")
+        if stat is None:
+            self._listed = True
+            return
+        index = self._count
+        self._count += 1
+        self._validator.handle_change(fsutil.ChangeKind.ADD, stat.path, stat)
+        self._hardlinks.handle_change(fsutil.ChangeKind.ADD, stat.path, stat)
+        parent, _, name = stat.path.rpartition(b"/")
+        while self._dirs[-1][0] != parent:
+            self._dirs.pop()
+        _, directory, base = self._dirs[-1]
+        old = base.children.get(name) if base is not None and base.children is not None else None
+        node = node_from_stat(stat)
+        if not node.mode:
+            raise fsutil.ProtocolError(f"invalid mode {stat.mode:o} of an entry")
+        assert directory.children is not None
+        if stat.is_dir():
+            self._dirs.append((stat.path, node, old if old is not None and old.is_dir() else None))
+        elif node.is_regular():
+            node = self._file(index, stat, node, old, out)
+        directory.children[name] = node
+
+    def _file(self, index: int, stat: fsutil.Stat, node: Node, old: Node | None, out: list[bytes]) -> Node:
+        if stat.linkname:
+            first = self._files.get(stat.linkname)
+            if first is not None:
+                if not first.inode:
+                    first.inode = secrets.randbits(63) | 1
+                self._links.append((node, first))
+                return node
+        self._files[stat.path] = node
+        if old is not None and _same(old, node):
+            node.blob = old.blob
+            node.digest = old.digest if not old.inode else None
+            return node
+        if self._wants is not None and not self._wants(stat.path, stat):
+            node.size = 0
+            return node
+        self._pending[index] = (node, self._store.blob_writer())
+        out.append(request_packet(index))
+        return node
+
+    def _data(self, index: int, data: memoryview | bytes) -> None:
+        found = self._pending.get(index)
+        if found is None:
+            raise fsutil.ProtocolError(f"invalid file request {index}")
+        node, writer = found
+        if data:
+            writer.write(data)
+            return
+        del self._pending[index]
+        blob, size = writer.finish()
+        if size != node.size:
+            raise fsutil.SizeError(f"content of a file has {size} bytes, its entry said {node.size}")
+        node.blob = blob
+
+    def _finish_links(self) -> None:
+        """Give the later names of a file what its first name got."""
+        for node, first in self._links:
+            copy = first.clone()
+            node.mode, node.uid, node.gid, node.mtime = copy.mode, copy.uid, copy.gid, copy.mtime
+            node.size, node.blob, node.xattrs, node.inode = copy.size, copy.blob, copy.xattrs, copy.inode
+
+
+def _same(old: Node, new: Node) -> bool:
+    return (
+        old.mode == new.mode
+        and old.size == new.size
+        and old.mtime == new.mtime
+        and old.uid == new.uid
+        and old.gid == new.gid
+        and old.xattrs == new.xattrs
+    )
+
+
+async def receive_tree(
+    ctx: Context,
+    stream: PacketStream,
+    store: Store,
+    base: Node | None,
+    progress: Progress,
+    wants: Callable[[bytes, fsutil.Stat], bool] | None = None,
+) -> Node:
+    """Receive a client's files.
+
+    Args:
+        ctx: ends the transfer.
+        stream: both directions; it is not closed.
+        base: the tree to compare with, or None.
+        progress: called with the bytes that came so far, and whether that was all.
+
+    Returns:
+        the root of the tree.
+
+    Raises:
+        fsutil.RemoteError: the client has failed.
+        BuildkitError: the client does not keep to the protocol, or the stream's own error.
+    """
+    receiver = TreeReceiver(store, base, wants)
+    received = 0
+
+    async def transfer() -> None:
+        nonlocal received
+        while not receiver.finished:
+            packets = await stream.recv_many()
+            if not packets:
+                raise fsutil.ProtocolError("unexpected EOF")
+            received += sum(map(len, packets))
+            answers = receiver.feed(packets)
+            if answers:
+                await stream.send_many(answers)
+            progress(received, False)
+
+    try:
+        await run(ctx, transfer())
+    except (BuildkitError, OSError) as err:
+        receiver.abort()
+        if not isinstance(err, fsutil.RemoteError) and not ctx.is_done():
+            await _last_words(stream, err)
+        raise
+    except BaseException:
+        receiver.abort()
+        raise
+    finally:
+        progress(received, True)
+    return receiver.root
+
+
+async def _last_words(stream: PacketStream, err: BaseException) -> None:
+    try:
+        await stream.send_many([error_packet(error_text(err))])
+    except (BuildkitError, OSError):
+        return

@@ -1,0 +1,189 @@
+"""What counts as the same content: digests for the build cache.
+
+Mirrors the rules of cache/contenthash (not its bytes), v0.32.2: type, mode, owner, size, content, link target,
+device numbers and extended attributes count, times do not; a hard link counts as the file that it names. A
+directory's digest covers its own attributes and everything below it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import posixpath
+import struct
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from fake_buildkitd.store._glob import contains_wildcards, match, split_wildcards
+from fake_buildkitd.store._tree import Node, PathError, Tree, clean, join
+from pybuildkit.golang.errors import BuildkitError, wrap
+from pybuildkit.golang.strconv import quote
+from pybuildkit.third_party import patternmatcher
+
+_HEAD = struct.Struct("<IIIQII")
+
+
+class ContentNotFoundError(BuildkitError):
+    """A path that the build asks for is not in the tree: `"PATH": not found`."""
+
+    def __init__(self, path: bytes) -> None:
+        super().__init__(path)
+        self.path = path
+
+    def __str__(self) -> str:
+        return f"{quote(self.path.decode('utf-8', 'surrogateescape'))}: not found"
+
+
+@dataclass(frozen=True)
+class Selector:
+    """Which part of a tree an operation reads."""
+
+    path: bytes
+    wildcard: bool = False
+    follow_links: bool = False
+    include: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+    required: tuple[bytes, ...] = ()
+
+
+def header_digest(node: Node) -> bytes:
+    """The digest of a node's own attributes."""
+    head = _HEAD.pack(node.mode, node.uid, node.gid, 0 if node.is_dir() else node.size, node.major, node.minor)
+    digest = hashlib.sha256(head + node.blob + b"\0" + node.link)
+    for key, value in node.xattrs:
+        digest.update(b"\0" + key.encode() + b"\0" + value)
+    return digest.digest()
+
+
+def content_digest(node: Node) -> bytes:
+    """The digest of a node and everything below it."""
+    if node.digest is not None:
+        return node.digest
+    own = header_digest(node)
+    if node.children is not None:
+        digest = hashlib.sha256(own)
+        for name in sorted(node.children):
+            digest.update(name + b"\0")
+            digest.update(content_digest(node.children[name]))
+        own = digest.digest()
+    node.digest = own
+    return own
+
+
+def root_digest(root: Node) -> bytes:
+    """The digest of a whole tree; the root's own attributes do not count."""
+    digest = hashlib.sha256(b"root")
+    for name in sorted(root.children or ()):
+        digest.update(name + b"\0")
+        digest.update(content_digest((root.children or {})[name]))
+    return digest.digest()
+
+
+def selected_digest(root: Node, selector: Selector) -> bytes:
+    """The digest of the part of a tree that a selector names.
+
+    Raises:
+        ContentNotFoundError: a path without wildcards and filters, or a required one, does not exist.
+    """
+    tree = Tree(root)
+    if not selector.wildcard and not selector.include and not selector.exclude:
+        path = tree.resolve(selector.path, selector.follow_links)
+        if path == b"/":
+            return root_digest(root)
+        node = _lookup(tree, path)
+        if node is None:
+            raise ContentNotFoundError(clean(selector.path))
+        return content_digest(node)
+    digest = hashlib.sha256()
+    found: list[bytes] = []
+    for path, node in _included(tree, selector):
+        found.append(path)
+        digest.update(path + b"\0")
+        if not node.is_dir() and node.is_symlink() and selector.follow_links:
+            target = _lookup(tree, tree.resolve(path))
+            digest.update(content_digest(target) if target is not None else b"")
+        digest.update(header_digest(node))
+    for required in selector.required:
+        if not any(path.startswith(required) for path in found):
+            raise ContentNotFoundError(required)
+    return digest.digest()
+
+
+def _lookup(tree: Tree, path: bytes) -> Node | None:
+    try:
+        return tree.lstat(path)
+    except PathError:
+        return None
+
+
+def _included(tree: Tree, selector: Selector) -> Iterator[tuple[bytes, Node]]:
+    """The files and directory headers that the selector takes, as its own path names them."""
+    include = _matcher(selector.include, "includepatterns")
+    exclude = _matcher(selector.exclude, "excludepatterns")
+    for base, node in _bases(tree, selector):
+        yield from _filtered(base, node, b"", include, exclude)
+
+
+def _matcher(patterns: Sequence[str], what: str) -> patternmatcher.PatternMatcher | None:
+    if not patterns:
+        return None
+    try:
+        return patternmatcher.new(patterns)
+    except BuildkitError as err:
+        raise wrap(err, f"invalid {what}: [{' '.join(patterns)}]") from err
+
+
+def _bases(tree: Tree, selector: Selector) -> Iterator[tuple[bytes, Node]]:
+    path = clean(selector.path)
+    if not selector.wildcard or not contains_wildcards(path):
+        node = _lookup(tree, tree.resolve(path, selector.follow_links))
+        if node is not None:
+            yield path, node
+        return
+    plain, pattern = split_wildcards(path)
+    start = _lookup(tree, tree.resolve(plain))
+    if start is not None:
+        yield from _matching(start, clean(plain), b"", pattern)
+
+
+def _matching(node: Node, shown: bytes, relative: bytes, pattern: bytes) -> Iterator[tuple[bytes, Node]]:
+    for name in sorted(node.children or ()):
+        child = (node.children or {})[name]
+        child_relative = posixpath.join(relative, name)
+        if match(pattern, child_relative):
+            yield join(shown, name), child
+        else:
+            yield from _matching(child, join(shown, name), child_relative, pattern)
+
+
+def _filtered(
+    base: bytes,
+    node: Node,
+    relative: bytes,
+    include: patternmatcher.PatternMatcher | None,
+    exclude: patternmatcher.PatternMatcher | None,
+) -> Iterator[tuple[bytes, Node]]:
+    """Pre-order; a directory comes only when it or something below it is taken."""
+    taken = not relative or _takes(relative, include, exclude)
+    if node.children is None:
+        if taken:
+            yield join(base, relative) if relative else base, node
+        return
+    below = [
+        item
+        for name in sorted(node.children)
+        for item in _filtered(base, node.children[name], posixpath.join(relative, name), include, exclude)
+    ]
+    if (taken and relative) or below:
+        yield join(base, relative) if relative else base, node
+    yield from below
+
+
+def _takes(
+    relative: bytes,
+    include: patternmatcher.PatternMatcher | None,
+    exclude: patternmatcher.PatternMatcher | None,
+) -> bool:
+    text = relative.decode("utf-8", "surrogateescape")
+    if include is not None and not include.matches_or_parent_matches(text):
+        return False
+    return exclude is None or not exclude.matches_or_parent_matches(text)
