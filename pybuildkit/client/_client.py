@@ -153,11 +153,9 @@ class Client:
         try:
             return await self._channel.unary(ctx, method, request, metadata=self._metadata(metadata))
         except RpcError as err:
-            raise grpcerrors.from_grpc(err) from err
-        except context.CanceledError as err:
-            raise grpcerrors.StatusError(Code.CANCELLED, str(err)) from err
-        except context.DeadlineExceededError as err:
-            raise grpcerrors.StatusError(Code.DEADLINE_EXCEEDED, str(err)) from err
+            failure = grpcerrors.from_grpc(err)
+        # Outside the handler: "from" would cut the layers that the error has been given.
+        raise failure
 
     async def stream(self, ctx: Context, method: Method[Req, Resp], metadata: Metadata = ()) -> ClientStream[Req, Resp]:
         """Open a streaming call; its messages raise plain RpcErrors, as in Go."""
