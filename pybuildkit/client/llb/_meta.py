@@ -71,23 +71,21 @@ class Deferred:
         Raises:
             PendingError: the state below must be resolved first.
         """
-        chain = []
-        node: Deferred | None = self
-        while node is not None and not node._known:
-            chain.append(node)
-            node = node._previous
-        if node is not None:
-            value = node._value
-        else:
-            value = self._below(constraints, len(chain))
+        chain: list[Deferred] = []
+        found: object = self
+        while isinstance(found, Deferred) and not found._known:
+            chain.append(found)
+            found = found._previous if found._previous is not None else self._below(found, constraints, len(chain))
+        value = found._value if isinstance(found, Deferred) else found
         for each in reversed(chain):
             value = each._value = each._apply(value)
             each._known = True
         return value
 
-    def _below(self, constraints: Constraints, depth: int) -> object:
+    def _below(self, lowest: Deferred, constraints: Constraints, depth: int) -> object:
+        """What the asynchronous state below has: a value, a deferred one, or None."""
         try:
-            return self._base.target(constraints).lookup(self._key, constraints)
+            return lowest._base.target(constraints).raw(self._key, constraints)
         except PendingError:
             raise
         except Exception as err:

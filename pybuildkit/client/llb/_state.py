@@ -78,13 +78,16 @@ class State:
         Raises:
             PendingError: an asynchronous state below must be resolved first.
         """
+        value = self.raw(key, constraints)
+        return value.value(constraints) if isinstance(value, Deferred) else value
+
+    def raw(self, key: str, constraints: Constraints) -> object:
+        """The value of a key as it is kept: perhaps deferred."""
         state = self
         while True:
             value = state._values.get(key)
-            if value is not None:
-                return value.value(constraints) if type(value) is Deferred else value
-            if state._base is None or key in state._values:
-                return None
+            if value is not None or state._base is None or key in state._values:
+                return value
             state = state._base.target(constraints)
 
     def values(self, constraints: Constraints) -> Mapping[str, object]:
