@@ -40,7 +40,8 @@ async def get_secret(ctx: Context, caller: Caller, secret_id: str) -> bytes:
     try:
         response = await caller.conn().unary(caller.context(ctx), GET_SECRET, GetSecretRequest(ID=secret_id))
     except RpcError as err:
-        if err.code in (Code.UNIMPLEMENTED, Code.NOT_FOUND):
-            raise errors.wrap(SecretNotFoundError(), f"secret {secret_id}") from err
-        raise
-    return response.data
+        if err.code not in (Code.UNIMPLEMENTED, Code.NOT_FOUND):
+            raise
+    else:
+        return response.data
+    raise errors.wrap(SecretNotFoundError(), f"secret {secret_id}")

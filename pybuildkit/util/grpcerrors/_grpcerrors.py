@@ -74,6 +74,7 @@ _NAMES = {
     "errdefs.": "pybuildkit.solver.errdefs",
     "stack.": "pybuildkit.util.stack",
     "gatewayapi.": "pybuildkit.frontend.gateway.pb",
+    "policysession.": "pybuildkit.sourcepolicy.policysession",
 }
 
 

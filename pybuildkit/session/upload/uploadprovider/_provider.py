@@ -7,6 +7,7 @@ stops neither the build's other services nor its cancelling; a reader is closed 
 from __future__ import annotations
 
 import inspect
+import threading
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Protocol, cast
 
@@ -73,28 +74,65 @@ class Uploader:
         reader = self._readers.pop(reader_id, None)
         if reader is None:
             raise BuildkitError(f"no http response from session for {reader_id}")
+        source = _source(reader)
         try:
-            while data := await _read(stream.ctx, reader):
+            while data := await source.read(stream.ctx):
                 for start in range(0, len(data), _MAX_CHUNK):
                     await stream.send(BytesMessage(data=data[start : start + _MAX_CHUNK]))
         finally:
-            closing = reader.close()
-            if inspect.isawaitable(closing):
-                await closing
+            await source.close()
 
 
-async def _read(ctx: Context, reader: Reader | AsyncReader) -> bytes:
+class _AsyncSource:
+    def __init__(self, reader: AsyncReader) -> None:
+        self._reader = reader
+
+    async def read(self, ctx: Context) -> bytes:
+        return await self._reader.read(_READ_SIZE)
+
+    async def close(self) -> None:
+        closing = self._reader.close()
+        if inspect.isawaitable(closing):
+            await closing
+
+
+class _BlockingSource:
+    """A blocking reader. Closing a file waits for a read of it, so a read that was given up closes it itself."""
+
+    def __init__(self, reader: Reader) -> None:
+        self._reader = reader
+        # a buffered file's `read` waits until it has everything asked for
+        self._read_some = cast("Callable[[int], bytes | None]", getattr(reader, "read1", reader.read))
+        self._lock = threading.Lock()
+        self._reading = False
+        self._given_up = False
+
+    async def read(self, ctx: Context) -> bytes:
+        self._reading = True
+        return await threads.call(ctx, self._read)
+
+    def _read(self) -> bytes:
+        try:
+            while (data := self._read_some(_READ_SIZE)) is None:
+                _wait_readable(cast("_Descriptor", self._reader))
+            return bytes(data)
+        finally:
+            with self._lock:
+                self._reading = False
+            if self._given_up:
+                self._reader.close()
+
+    async def close(self) -> None:
+        with self._lock:
+            self._given_up = self._reading
+        if not self._given_up:
+            self._reader.close()
+
+
+def _source(reader: Reader | AsyncReader) -> _AsyncSource | _BlockingSource:
     if inspect.iscoroutinefunction(reader.read):
-        return await cast("AsyncReader", reader).read(_READ_SIZE)
-    # a buffered file's `read` waits until it has everything asked for
-    read = cast("Callable[[int], bytes | None]", getattr(reader, "read1", reader.read))
-
-    def blocking() -> bytes:
-        while (data := read(_READ_SIZE)) is None:
-            _wait_readable(cast("_Descriptor", reader))
-        return bytes(data)
-
-    return await threads.call(ctx, blocking)
+        return _AsyncSource(cast("AsyncReader", reader))
+    return _BlockingSource(cast("Reader", reader))
 
 
 def _wait_readable(reader: _Descriptor) -> None:

@@ -8,7 +8,8 @@ The stores' calls block, so each runs in a thread. Errors reach the other side w
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import itertools
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, TypeVar
 
 from google.protobuf.empty_pb2 import Empty
@@ -80,8 +81,8 @@ class ContentServer:
         filters = list(request.filters)
         walked = await threads.call(stream.ctx, lambda: iter(store.walk(filters)))
 
-        def block() -> list[Info]:
-            return [info for info, _ in zip(walked, range(_LIST_CHUNK), strict=False)]
+        def block() -> Sequence[Info]:
+            return [*itertools.islice(walked, _LIST_CHUNK)]
 
         while infos := await threads.call(stream.ctx, block):
             await stream.send(pb.ListContentResponse(info=map(info_to_pb, infos)))

@@ -1,0 +1,106 @@
+"""Both ends of uploads."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import os
+
+import pytest
+
+from pybuildkit.golang import context
+from pybuildkit.rpc import RpcError
+from pybuildkit.session import upload
+from pybuildkit.session.upload import uploadprovider
+from tests.session.pair import session_pair
+
+BG = context.background()
+DATA = os.urandom(5 << 20)
+
+
+class AsyncSource:
+    """A reader of the event loop."""
+
+    def __init__(self, *pieces: bytes) -> None:
+        self._pieces = list(pieces)
+        self.closed = False
+
+    async def read(self, n: int, /) -> bytes:
+        return self._pieces.pop(0) if self._pieces else b""
+
+    async def close(self) -> None:
+        self.closed = True
+
+
+async def _receive(caller: object, url: str) -> bytes:
+    received = bytearray()
+
+    async def write(data: bytes) -> None:
+        received.extend(data)
+
+    stream = await upload.new(BG, caller, url)  # type: ignore[arg-type]  # the pair's Caller
+    assert await stream.write_to(write) == len(received)
+    return bytes(received)
+
+
+async def test_file_and_async_reader_are_read_and_closed() -> None:
+    uploads = uploadprovider.new()
+    file, source = io.BytesIO(DATA), AsyncSource(b"one ", b"two")
+    file_url, source_url = uploads.add(file), uploads.add(source)
+    assert file_url.startswith("http://buildkit-session/")
+    async with session_pair(uploads) as caller:
+        assert await _receive(caller, file_url) == DATA
+        assert await _receive(caller, source_url) == b"one two"
+        assert file.closed
+        assert source.closed
+        with pytest.raises(RpcError, match="no http response from session for "):
+            await _receive(caller, file_url)
+
+
+async def test_url_that_names_nothing() -> None:
+    async with session_pair(uploadprovider.new()) as caller:
+        with pytest.raises(RpcError, match="no http response from session for nothere"):
+            await _receive(caller, "http://buildkit-session/a/nothere")
+
+
+async def test_pipe_that_gives_its_data_slowly() -> None:
+    reading, writing = os.pipe()
+    uploads = uploadprovider.new()
+    url = uploads.add(os.fdopen(reading, "rb"))
+    async with session_pair(uploads) as caller:
+        stream = await upload.new(BG, caller, url)
+        pieces = aiter(stream)
+        for piece in (b"a", b"bb"):
+            os.write(writing, piece)
+            assert await anext(pieces) == piece
+        os.close(writing)
+        assert [piece async for piece in pieces] == []
+
+
+async def test_silent_reader_does_not_hold_up_the_session() -> None:
+    reading, writing = os.pipe()
+    uploads = uploadprovider.new()
+    silent, other = uploads.add(os.fdopen(reading, "rb")), uploads.add(io.BytesIO(b"data"))
+    try:
+        async with session_pair(uploads) as caller:
+            waiting = asyncio.ensure_future(_receive(caller, silent))
+            assert await _receive(caller, other) == b"data"
+            waiting.cancel()
+            await asyncio.gather(waiting, return_exceptions=True)
+    finally:
+        os.close(writing)
+
+
+async def test_failing_reader() -> None:
+    class Broken(io.RawIOBase):
+        def readinto(self, buffer: object, /) -> int:
+            raise OSError(5, "Input/output error")
+
+        def readable(self) -> bool:
+            return True
+
+    uploads = uploadprovider.new()
+    url = uploads.add(Broken())
+    async with session_pair(uploads) as caller:
+        with pytest.raises(RpcError, match="input/output error"):
+            await _receive(caller, url)
