@@ -80,7 +80,8 @@ class Sink:
     async def flush(self) -> None:
         """Return when everything that was put has been written.
 
-        Cancelling leaves a write that blocks to its thread. Raises OSError as `errors_matter` says.
+        Cancelling leaves a write that blocks to its thread. Raises OSError as `errors_matter` says, and whatever
+        else the output raises.
         """
         if not self._pending:
             return
@@ -154,8 +155,8 @@ async def _in_thread(write: Callable[[bytes], None], data: bytes) -> None:
         error: BaseException | None = None
         try:
             write(data)
-        except (OSError, ValueError) as err:
-            error = err if isinstance(err, OSError) else OSError(str(err))
+        except Exception as err:  # noqa: BLE001  # whoever waits for the write gets it
+            error = err
         try:
             loop.call_soon_threadsafe(settle, error)
         except RuntimeError:

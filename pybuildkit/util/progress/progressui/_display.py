@@ -239,14 +239,15 @@ class Display:
     Args:
         view: how it is shown.
         clock: the clock of the view.
+        speed: how fast that clock runs against the time of day.
     """
 
-    def __init__(self, view: View, clock: Clock) -> None:
+    def __init__(self, view: View, clock: Clock, *, speed: float = 1.0) -> None:
         rate = _rate_from_environment()
         self._view = view
         self._clock = clock
         self.tick_interval = _TICK if rate is None else rate
-        self._draw_interval = _DRAW if rate is None else rate
+        self._draw_interval = max(round((_DRAW if rate is None else rate) * speed), 1)
         self.warnings: list[VertexWarning] = []
 
     @property
@@ -350,7 +351,7 @@ def steady_clock() -> Clock:
     return lambda: base + time.monotonic_ns()
 
 
-def new_display(out: Output, mode: str, *opts: DisplayOpt, clock: Clock | None = None) -> Display:
+def new_display(out: Output, mode: str, *opts: DisplayOpt, clock: Clock | None = None, speed: float = 1.0) -> Display:
     """A display that writes to `out`.
 
     Args:
@@ -358,6 +359,7 @@ def new_display(out: Output, mode: str, *opts: DisplayOpt, clock: Clock | None =
         mode: a `DisplayMode`; "" and "auto" are tty on a terminal and plain elsewhere.
         opts: `with_phase`, `with_desc`.
         clock: another clock than the system's.
+        speed: how fast that clock runs against the time of day.
 
     Raises:
         ProgressModeError: the mode is unknown.
@@ -365,22 +367,29 @@ def new_display(out: Output, mode: str, *opts: DisplayOpt, clock: Clock | None =
     """
     clock = clock or steady_clock()
     terminal = is_terminal(out)
-    sink = Sink(out)
     if mode in ("", DisplayMode.AUTO):
         mode = DisplayMode.TTY if terminal else DisplayMode.PLAIN
+    return Display(_view(out, mode, opts, clock, is_on_terminal=terminal), clock, speed=speed)
+
+
+def _view(out: Output, mode: str, opts: Iterable[DisplayOpt], clock: Clock, *, is_on_terminal: bool) -> View:
+    sink = Sink(out)
     if mode == DisplayMode.TTY:
-        if not terminal:
+        if not is_on_terminal:
             reason = "output is not a file" if descriptor(out) is None else "provided file is not a console"
             raise wrap(ProgressModeError(reason), "failed to get console")
         fd = descriptor(out) or 0
-        return Display(console_view(sink, clock, lambda: terminal_size(fd), *opts), clock)
+        return console_view(sink, clock, lambda: terminal_size(fd), *opts)
     if mode == DisplayMode.PLAIN:
-        trace = Trace(clock, clean=terminal)
-        return Display(PlainView(sink, trace, TextMux(_options(opts).text_desc)), clock)
+        return PlainView(sink, Trace(clock, clean=is_on_terminal), TextMux(_options(opts).text_desc))
     if mode == DisplayMode.RAWJSON:
-        return Display(RawJsonView(sink, clean=terminal), clock)
+        return RawJsonView(sink, clean=is_on_terminal)
     if mode == DisplayMode.QUIET:
-        return Display(QuietView(sink), clock)
+        return QuietView(sink)
+    if mode in (DisplayMode.GITHUB, DisplayMode.GITLAB):
+        from pybuildkit.util.progress.progressui._ci import FoldedView, github_block, gitlab_block
+
+        return FoldedView(sink, clock, github_block if mode == DisplayMode.GITHUB else gitlab_block)
     raise ProgressModeError(f"invalid progress value : {mode}")
 
 

@@ -153,7 +153,7 @@ class TextMux:
                 continue
             self._last[status_id] = (status.current, status.timestamp)
             is_open |= status.completed is None
-            line = b"#%d %s%s\n" % (vertex.index, trace.text(status_id), _status_text(status).encode())
+            line = b"#%d %s%s\n" % (vertex.index, trace.text(status_id), status_text(status).encode())
             self._out.append(line)
         vertex.status_updates = set()
         return is_open
@@ -199,7 +199,7 @@ class TextMux:
         elif vertex.vertex.cached:
             text = b"CACHED"
         else:
-            text = b"DONE" + _duration_text(trace, vertex)
+            text = b"DONE" + duration_text(trace, vertex)
         self._out.append(b"#%d %s\n" % (vertex.index, text))
 
 
@@ -263,7 +263,8 @@ def amount_text(status: VertexStatus) -> str:
     return format_bytes(status.current) if status.current != 0 else ""
 
 
-def _status_text(status: VertexStatus) -> str:
+def status_text(status: VertexStatus) -> str:
+    """What follows the id on a status line: the amount, the time and whether it is done."""
     amount = amount_text(status)
     text = f" {amount}" if amount else ""
     if status.started is not None:
@@ -274,7 +275,8 @@ def _status_text(status: VertexStatus) -> str:
     return text if status.completed is None else text + " done"
 
 
-def _duration_text(trace: Trace, vertex: TraceVertex) -> bytes:
+def duration_text(trace: Trace, vertex: TraceVertex) -> bytes:
+    """How long the step ran, with a space in front; b"" where it never did."""
     if not vertex.merged_intervals:
         return b""
     now = trace.clock()

@@ -185,15 +185,23 @@ class Trace:
         clock: gives the current time.
         console: whether a terminal's display draws from it: screens and archives are kept then.
         clean: whether texts are made safe for a terminal.
+        archive: whether all lines of a step are kept; a terminal's display needs them.
         term_height: shared with the terminal's display.
     """
 
     def __init__(
-        self, clock: Clock, *, console: bool = False, clean: bool = False, term_height: TermHeight | None = None
+        self,
+        clock: Clock,
+        *,
+        console: bool = False,
+        clean: bool = False,
+        archive: bool = False,
+        term_height: TermHeight | None = None,
     ) -> None:
         self.clock = clock
         self.console = console
         self.clean = clean
+        self.keeps_archive = console or archive
         self.term_height = term_height or TermHeight()
         self.start_time: int | None = None
         self.local_time_diff = 0
@@ -367,7 +375,7 @@ class Trace:
         partial = bool(lines[-1])
         if not partial:
             lines.pop()
-        if self.console and known.archive is None:
+        if self.keeps_archive and known.archive is None:
             known.archive = LogArchive()
         target = known.archive if known.archive is not None else known.logs
         first = 0

@@ -1,0 +1,160 @@
+"""Displays for the logs of CI systems: every step is a block that can be folded, in order of completion.
+
+Not in BuildKit. A block is written when its step ends, whole, so that steps which run at the same time are not mixed;
+what comes after that (a late line of output) makes a block of its own at the end.
+
+What the daemon sends cannot give the CI system orders: texts are cleaned as for a terminal, and on GitHub workflow
+commands are switched off, under a token that nobody can guess, while output is printed.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable
+from typing import NamedTuple
+
+from pybuildkit.client._graph import SolveStatus
+from pybuildkit.util.progress._sink import Sink
+from pybuildkit.util.progress.progressui._limiter import Limiter
+from pybuildkit.util.progress.progressui._printer import duration_text, status_text
+from pybuildkit.util.progress.progressui._trace import Clock, Trace, TraceVertex
+
+_SECOND = 1_000_000_000
+_WIDTH = 80
+_RESET = b"\x1b[0m"
+
+
+class Block(NamedTuple):
+    """What is said about a step: its number, title, lines, error or b"", and when it started and ended (seconds)."""
+
+    number: int
+    title: bytes
+    lines: list[bytes]
+    error: bytes
+    started: int
+    ended: int
+
+
+Format = Callable[[Block, str], bytes]
+"""Writes a block; the text is a token that nobody can guess."""
+
+
+def github_block(block: Block, token: str) -> bytes:
+    """A group of a GitHub Actions log; an error is annotated after it."""
+    stop = token.encode()
+    lines = [b"::group::" + _escape(block.title)]
+    if block.lines:
+        lines += [b"::stop-commands::" + stop, *block.lines, b"::" + stop + b"::"]
+    lines.append(b"::endgroup::")
+    if block.error:
+        lines.append(b"::error title=" + _escape_property(block.title) + b"::" + _escape(block.error))
+    return b"\n".join(lines) + b"\n"
+
+
+def gitlab_block(block: Block, token: str) -> bytes:
+    """A section of a GitLab log, folded unless the step failed."""
+    name = b"pybuildkit_%d_%s" % (block.number, token.encode())
+    fold = b"" if block.error else b"[collapsed=true]"
+    start = b"\x1b[0Ksection_start:%d:%s%s\r\x1b[0K%s" % (block.started, name, fold, block.title)
+    end = b"\x1b[0Ksection_end:%d:%s\r\x1b[0K" % (block.ended, name)
+    return b"\n".join([start, *block.lines, end]) + b"\n"
+
+
+def _escape(text: bytes) -> bytes:
+    return text.replace(b"%", b"%25").replace(b"\r", b"%0D").replace(b"\n", b"%0A")
+
+
+def _escape_property(text: bytes) -> bytes:
+    return _escape(text).replace(b":", b"%3A").replace(b",", b"%2C")
+
+
+class FoldedView:
+    """Writes a block for each step that ends.
+
+    Args:
+        block_format: `github_block` or `gitlab_block`.
+        new_token: gives a token that nobody can guess.
+    """
+
+    def __init__(
+        self, sink: Sink, clock: Clock, block_format: Format, new_token: Callable[[], str] = secrets.token_hex
+    ) -> None:
+        self.sink = sink
+        self._trace = Trace(clock, clean=True, archive=True)
+        self._format = block_format
+        self._new_token = new_token
+        self._count = 0
+
+    def init(self, limiter: Limiter) -> None:
+        """Nothing to prepare."""
+
+    def refresh(self) -> None:
+        """Nothing is held back."""
+
+    def update(self, status: SolveStatus) -> None:
+        """Take in a status, and write the steps that it ends."""
+        trace = self._trace
+        trace.update(status, _WIDTH)
+        ended = []
+        for digest in trace.updates:
+            vertex = trace.by_digest.get(digest)
+            if vertex is not None and vertex.vertex.progress_group is None and not vertex.hidden:
+                span = vertex.most_recent_interval()
+                if span is not None and span.stop is not None:
+                    ended.append((span.stop, vertex))
+        trace.updates.clear()
+        for _, vertex in sorted(ended, key=lambda pair: pair[0]):
+            if vertex.index == 0 or _has_news(vertex):
+                self._write(vertex)
+
+    def done(self) -> None:
+        """Write the steps that did not end, and what came late."""
+        for vertex in self._trace.vertexes:
+            if vertex.index == 0 or _has_news(vertex):
+                self._write(vertex)
+
+    def _write(self, vertex: TraceVertex) -> None:
+        is_first = vertex.index == 0
+        if is_first:
+            self._count += 1
+            vertex.index = self._count
+        span = vertex.most_recent_interval()
+        now = self._trace.clock()
+        started = span.start if span is not None and span.start is not None else now
+        ended = span.stop if span is not None and span.stop is not None else now
+        outcome, error = self._outcome(vertex)
+        lines = self._lines(vertex)
+        if error:
+            lines.append(b"ERROR: " + error)
+        if any(b"\x1b" in line for line in lines):
+            lines[-1] += _RESET
+        title = b"#%d %s%s" % (vertex.index, vertex.name, outcome if is_first else b" (later)")
+        block = Block(vertex.index, title, lines, error, started // _SECOND, max(started, ended) // _SECOND)
+        self.sink.put(self._format(block, self._new_token()))
+
+    def _outcome(self, vertex: TraceVertex) -> tuple[bytes, bytes]:
+        """What stands behind the name, and the error."""
+        if not vertex.is_completed():
+            return b" (not finished)", b""
+        if vertex.is_canceled():
+            return b" CANCELED", b""
+        if vertex.error:
+            return b" ERROR" + duration_text(self._trace, vertex), vertex.error
+        return (b" CACHED" if vertex.vertex.cached else b" DONE" + duration_text(self._trace, vertex)), b""
+
+    def _lines(self, vertex: TraceVertex) -> list[bytes]:
+        """Status lines, warnings and output since the step was written last."""
+        updated = [status_id for status_id in vertex.statuses if status_id in vertex.status_updates]
+        lines = [self._trace.text(name) + status_text(vertex.by_id[name]).encode() for name in updated]
+        vertex.status_updates = set()
+        warnings = vertex.warnings[vertex.warning_index :]
+        lines += (b"WARN: " + self._trace.text(warning.short.decode("utf-8", "replace")) for warning in warnings)
+        vertex.warning_index = len(vertex.warnings)
+        lines += vertex.archive or ()
+        vertex.archive = None
+        vertex.logs_partial = False
+        return lines
+
+
+def _has_news(vertex: TraceVertex) -> bool:
+    return bool(vertex.archive or vertex.status_updates or len(vertex.warnings) > vertex.warning_index)
