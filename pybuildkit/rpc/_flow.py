@@ -170,10 +170,9 @@ class SendSide:
                 stream.queued = False
             elif stream.send_window <= 0:
                 stream.queued = False  # a WINDOW_UPDATE schedules it again
-            elif self.window <= 0:
+            elif self.window <= 0 and not emitted:
                 parked.append(stream)  # keeps its turn until the connection's window opens
             else:
                 turns.append(stream)
-        for stream in reversed(parked):
-            turns.appendleft(stream)
+        turns.extendleft(reversed(parked))
         return out

@@ -1,0 +1,1 @@
+"""Meetings with gRPC implementations that are not ours."""
