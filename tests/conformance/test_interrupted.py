@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import socket
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -47,11 +48,22 @@ class Dockerd:
             stdout=self._log,
             stderr=self._log,
         )
-        wait_for(self._answers, "dockerd's start")
+        try:
+            wait_for(self._answers, "dockerd's start")
+        except BaseException:
+            self.stop()
+            raise
 
     def _answers(self) -> bool:
         assert self._process.poll() is None, (self._folder / "log").read_text()
-        return self.socket.exists() and run("debug", "workers", addr=self.addr).code == 0
+        with socket.socket(socket.AF_UNIX) as sock:
+            sock.settimeout(5)
+            try:
+                sock.connect(str(self.socket))
+                sock.sendall(b"GET /_ping HTTP/1.0\r\n\r\n")
+                return b" 200 " in sock.recv(100)
+            except OSError:
+                return False
 
     def signal(self, number: signal.Signals) -> None:
         """Send the daemon a signal."""
@@ -73,6 +85,10 @@ class Dockerd:
             except (ProcessLookupError, ValueError):
                 continue
         self._log.close()
+        subprocess.run(
+            ["umount", "--recursive", "--lazy", self._folder / "data"], stderr=subprocess.DEVNULL, check=False
+        )
+        shutil.rmtree(self._folder, ignore_errors=True)
 
 
 @pytest.fixture
