@@ -12,7 +12,7 @@ from __future__ import annotations
 import enum
 from collections.abc import Callable, Iterator
 
-from pybuildkit.third_party.fsutil._fs import Entry
+from pybuildkit.third_party.fsutil._fs import Entry, close_walk
 from pybuildkit.third_party.fsutil._stat import MODE_DIR, MODE_TYPE, Stat
 from pybuildkit.third_party.fsutil._staticfs import walk_key
 from pybuildkit.third_party.fsutil._validator import ChangeKind
@@ -83,6 +83,11 @@ class Differ:
         while self._entry is not None:
             self._drop()
 
+    def close(self) -> None:
+        """End the walk over what is there."""
+        if self._there is not None:
+            close_walk(self._there)
+
     def _step(self) -> None:
         """The next entry that is there; not before it is needed, for the walk must not run ahead of the writing."""
         assert self._there is not None
@@ -95,7 +100,6 @@ class Differ:
 
     def _drop(self) -> None:
         assert self._entry is not None
-        self._entry.skip = True
         self._entry.skip = self._entry.is_dir
         self._delete(self._entry.path)
         self._step()

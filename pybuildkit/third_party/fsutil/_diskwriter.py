@@ -39,7 +39,7 @@ from pybuildkit.third_party.fsutil._stat import (
     Stat,
     unix_permissions,
 )
-from pybuildkit.third_party.fsutil._validator import ChangeKind
+from pybuildkit.third_party.fsutil._validator import BAD_COMPONENTS, ChangeKind
 
 MAX_OPEN_FILES = 16
 _FLUSH_FILE = 256 << 10
@@ -164,6 +164,7 @@ class DiskWriter:
             RefusedError: it may not be made.
             OSError, BuildkitError: it cannot be made.
         """
+        _check_name(path)
         self._refuse(path, stat)
         mode = stat.mode & MODE_TYPE
         if not mode:
@@ -206,6 +207,7 @@ class DiskWriter:
         Raises:
             OSError: something cannot be removed.
         """
+        _check_name(path)
         self._remove_all(path)
         if self._notify is not None:
             self._notify(ChangeKind.DELETE, path, None)
@@ -351,7 +353,7 @@ class DiskWriter:
         parent, _, base = file.path.rpartition(b"/")
         dir_fd = self._root.dir(parent)
         try:
-            fd = os.open(base, _CREATE, 0o600, dir_fd=dir_fd)
+            fd = os.open(base, _CREATE, file.stat.mode & 0o777, dir_fd=dir_fd)
         except FileExistsError:
             return False
         try:
@@ -420,14 +422,17 @@ class DiskWriter:
     def _set_open(self, fd: int, stat: Stat) -> None:
         """Owner, attributes, mode and time of an open file or directory."""
         info = os.fstat(fd)
-        if info.st_uid != stat.uid or info.st_gid != stat.gid:
+        changed = info.st_uid != stat.uid or info.st_gid != stat.gid
+        if changed:
             self._chown(fd, stat)
         for key, value in (stat.xattrs or {}).items():
             try:
                 os.setxattr(fd, key, value)
             except OSError:
                 continue  # as Go: the file system may know none
-        os.fchmod(fd, unix_permissions(stat.mode))
+        permissions = unix_permissions(stat.mode)
+        if changed or info.st_mode & 0o7777 != permissions:
+            os.fchmod(fd, permissions)
         os.utime(fd, ns=(stat.mod_time, stat.mod_time))
 
     def _set_entry(self, fd: int, name: bytes, stat: Stat) -> None:
@@ -547,6 +552,12 @@ class DiskWriter:
         if err.filename is not None and os.fsencode(err.filename).startswith(b"/") and hasattr(err, "go_op"):
             return err
         return with_op(OSError(err.errno, err.strerror, self._root.full_path(path)), op)
+
+
+def _check_name(path: bytes) -> None:
+    """Refuse what does not lead below the root; names were checked before, and nothing else keeps us inside."""
+    if not BAD_COMPONENTS.isdisjoint(path.split(b"/")):
+        raise with_op(OSError(errno.EINVAL, os.strerror(errno.EINVAL), path), "invalid path")
 
 
 def _link(source_fd: int, source: bytes, fd: int, name: bytes) -> None:

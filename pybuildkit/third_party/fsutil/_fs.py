@@ -21,16 +21,16 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from pybuildkit.golang.errors import BuildkitError, WrappedError, error_text, with_op
+from pybuildkit.golang.errors import BuildkitError, WrappedError, with_op
 from pybuildkit.third_party.fsutil._root import Root, entry_name
 from pybuildkit.third_party.fsutil._stat import FS_ENCODING, MODE_SYMLINK, MODE_TYPE, Stat, from_lstat
 from pybuildkit.third_party.fsutil._xattr import load_xattrs
 
 
 class File(Protocol):
-    """The content of a regular file.
+    """The content of a regular file, read from its beginning.
 
-    `fileno` is the descriptor it is read from, at its beginning, or -1 where there is none.
+    `fileno` is the descriptor that it may be read from at any offset, or -1 where there is none.
     """
 
     def fileno(self) -> int: ...
@@ -386,14 +386,8 @@ class SubDirFS:
         return d.fs.open(rest)
 
 
-def is_not_exist(err: BaseException) -> bool:
-    """Whether an error says that a name is not there."""
-    return isinstance(err, FileNotFoundError | NotADirectoryError)
-
-
-class WalkError(BuildkitError):
-    """A walk has failed; the text names the entry."""
-
-    def __init__(self, cause: BaseException) -> None:
-        super().__init__(error_text(cause))
-        self.__cause__ = cause
+def close_walk(walk: Iterator[Entry]) -> None:
+    """End a walk that is not used up, which closes what it has open."""
+    close = getattr(walk, "close", None)
+    if close is not None:
+        close()

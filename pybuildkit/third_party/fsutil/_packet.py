@@ -14,6 +14,7 @@ Mirrors types/wire.proto of tonistiigi/fsutil.
 from __future__ import annotations
 
 import enum
+import re
 
 from pybuildkit.third_party.fsutil._stat import Stat, decode_stat
 from pybuildkit.third_party.fsutil._wire import WireError, decode_varint, encode_varint, skip_field
@@ -62,6 +63,26 @@ def error_packet(text: str) -> bytes:
     return b'\x08\x04"' + encode_varint(len(data)) + data if data else b"\x08\x04"
 
 
+_V = rb"[\x80-\xff]{0,8}[\x00-\x7f]"
+_DATA = re.compile(rb"\x08\x02(?:\x18(%b))?(?:\x22(%b))?" % (_V, _V))
+
+
+def split_data(raw: bytes) -> tuple[bytes, memoryview | bytes] | None:
+    """A DATA packet as everybody writes it: the id's varint (nothing for 0) and the content; None for all others."""
+    found = _DATA.match(raw)
+    if found is None:
+        return None
+    id, size = found.groups(b"")
+    begin = found.end()
+    if len(raw) - begin != (decode_varint(size, 0, len(size))[0] if size else 0):
+        return None
+    return id, raw[begin:] if len(raw) < _COPIED else memoryview(raw)[begin:]
+
+
+_COPIED = 2048
+"""Smaller contents are copied out of their packets: that costs less than a view."""
+
+
 class Packet:
     """A decoded packet; `data` is a view on the bytes that it was decoded from."""
 
@@ -82,6 +103,9 @@ def decode_packet(raw: bytes) -> Packet:
     """
     packet = Packet()
     pos, end = 0, len(raw)
+    if end > 2 and raw[0] == 0x12 and raw[1] == end - 2 and end < 0x82:
+        packet.stat = decode_stat(raw, 2, end)
+        return packet
     while pos < end:
         tag = raw[pos]
         if tag == 0x08 or tag == 0x18:

@@ -26,10 +26,12 @@ from pybuildkit.third_party.fsutil._packet import (
     STAT,
     decode_packet,
     request_packet,
+    split_data,
 )
 from pybuildkit.third_party.fsutil._sender import ProtocolError, RemoteError
 from pybuildkit.third_party.fsutil._stat import Stat
 from pybuildkit.third_party.fsutil._validator import ChangeKind, Hardlinks, Validator
+from pybuildkit.third_party.fsutil._wire import decode_varint, encode_varint
 
 METADATA_PATH = b".fsutil-metadata"
 
@@ -85,7 +87,7 @@ class Receiver:
         self._listed = False
         self._asked_to_end = False
         self._count = 0
-        self._wanted: dict[int, FileWriter] = {}
+        self._wanted: dict[bytes, FileWriter] = {}
         self._validator = Validator()
         self._hardlinks = Hardlinks()
         self._metadata = bytearray()
@@ -98,7 +100,7 @@ class Receiver:
 
     def close(self) -> None:
         """Close everything; what is not complete is removed."""
-        self._differ = Differ(None, self._opt.differ, self._delete)
+        self._differ.close()
         self._writer.close()
 
     def feed(self, packets: list[bytes]) -> list[bytes]:
@@ -112,11 +114,18 @@ class Receiver:
         for count, raw in enumerate(packets):
             if not count & 63:
                 self._check()
-            packet = decode_packet(raw)
             if self.finished:
                 raise ProtocolError("packet after FIN")
+            content = split_data(raw)
+            if content is not None:
+                self._data(*content)
+                if self._wanted or not self._listed:
+                    continue
+                self._finish(out)
+                continue
+            packet = decode_packet(raw)
             if packet.type == DATA:
-                self._data(packet.id, packet.data)
+                self._data(encode_varint(packet.id) if packet.id else b"", packet.data)
             elif packet.type == STAT:
                 self._stat(packet.stat, out)
             elif packet.type == FIN:
@@ -194,17 +203,19 @@ class Receiver:
             return
         file = self._writer.add(kind, path, stat, original)
         if file is not None:
-            self._wanted[id] = file
-            out.append(request_packet(id))
+            request = request_packet(id)
+            self._wanted[request[3:]] = file
+            out.append(request)
 
     def _delete(self, path: bytes) -> None:
         if self._opt.filter is None or self._opt.filter(path, Stat()):
             self._writer.delete(path)
 
-    def _data(self, id: int, data: bytes | memoryview) -> None:
+    def _data(self, id: bytes, data: bytes | memoryview) -> None:
+        """Content, or its end, of the file whose number has the varint `id`; nothing for 0, as in its request."""
         file = self._wanted.get(id)
         if file is None:
-            raise ProtocolError(f"invalid file request {id}")
+            raise ProtocolError(f"invalid file request {decode_varint(id, 0, len(id))[0] if id else 0}")
         if data:
             self._writer.write(file, data)
         else:

@@ -147,6 +147,7 @@ class _Send:
             if not packets:
                 packets = await self._worker.submit(large.read)
             await self._send(packets, sum(map(_size, packets)))
+        large.sent = True
 
 
 def _size(payload: Payload) -> int:

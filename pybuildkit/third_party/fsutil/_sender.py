@@ -26,7 +26,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 
 from pybuildkit.golang.errors import BuildkitError, with_op
-from pybuildkit.third_party.fsutil._fs import FS, DiskFile, DiskFS, Entry, File
+from pybuildkit.third_party.fsutil._fs import FS, DiskFile, DiskFS, Entry, File, close_walk
 from pybuildkit.third_party.fsutil._packet import (
     END_OF_LIST,
     ERR,
@@ -71,9 +71,10 @@ class LargeFile:
         size: how many bytes are still to be sent.
         file: its content.
         name: what it is called in errors.
+        sent: nobody reads it any more; set by the one who did.
     """
 
-    __slots__ = ("file", "id", "name", "offset", "size")
+    __slots__ = ("file", "id", "name", "offset", "sent", "size")
 
     def __init__(self, id: int, size: int, file: File, name: bytes) -> None:
         self.id = id
@@ -81,6 +82,7 @@ class LargeFile:
         self.file = file
         self.name = name
         self.offset = 0
+        self.sent = False
 
     def read(self) -> list[Payload]:
         """The next batch of packets.
@@ -88,10 +90,15 @@ class LargeFile:
         Raises:
             OSError: it cannot be read, or is shorter than it was.
         """
+        fd = self.file.fileno()
         out: list[Payload] = []
         total = 0
         while self.size and total < FLUSH_SIZE:
-            data = self.file.read(min(DATA_SIZE, self.size))
+            size = min(DATA_SIZE, self.size)
+            try:
+                data = os.pread(fd, size, self.offset) if fd >= 0 else self.file.read(size)
+            except OSError as err:
+                raise with_op(OSError(err.errno, err.strerror, self.name), "read") from None
             if not data:
                 raise _shrunk(self.name)
             out.append(self._packet(data))
@@ -116,8 +123,6 @@ class LargeFile:
             del data[count:]
             out.append(self._packet(data))
             total += count
-        if out and fd >= 0:
-            os.lseek(fd, self.offset, os.SEEK_SET)
         return self._ended(out)
 
     def _ended(self, packets: list[Payload]) -> list[Payload]:
@@ -169,7 +174,8 @@ class Sender:
 
     def close(self) -> None:
         """Close what is open; belongs in the thread of the blocking calls."""
-        self._walk = None
+        if self._walk is not None:
+            close_walk(self._walk)
         for large in self._open:
             large.file.close()
         self._open.clear()
@@ -269,7 +275,7 @@ class Sender:
         return out
 
     def _close_sent(self) -> None:
-        for large in [large for large in self._open if not large.size]:
+        for large in [large for large in self._open if large.sent]:
             self._open.discard(large)
             large.file.close()
 

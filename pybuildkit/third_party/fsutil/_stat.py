@@ -11,12 +11,14 @@ have equal bytes.
 from __future__ import annotations
 
 import os
+import re
 import stat as _unix
 import sys
 from collections.abc import Mapping
 
 from pybuildkit.third_party.fsutil._wire import (
     WireError,
+    decode_signed,
     decode_varint,
     encode_varint,
     signed64,
@@ -51,8 +53,6 @@ _GO_TYPE = {
 }
 _GO_MODES: dict[int, int] = {}
 """Unix modes seen so far and what they are in Go; a tree has few different ones."""
-
-_SMALL = tuple(encode_varint(n) for n in range(128))
 
 
 class Stat:
@@ -141,14 +141,13 @@ class Stat:
 
     def marshal(self) -> bytes:
         """The message `fsutil.types.Stat`."""
-        parts: list[bytes] = []
-        if self.path:
-            parts += (b"\n", encode_varint(len(self.path)), self.path)
-        parts.append(_owner_and_mode(self.mode, self.uid, self.gid))
-        if self.size:
-            parts += (b"(", encode_varint(unsigned64(self.size)))
-        if self.mod_time:
-            parts += (b"0", encode_varint(unsigned64(self.mod_time)))
+        path, head = self.path, _HEADS.get((self.mode, self.uid, self.gid))
+        parts = [
+            b"\n" + encode_varint(len(path)) + path if path else b"",
+            _encode_head(self.mode, self.uid, self.gid) if head is None else head,
+            b"(" + encode_varint(unsigned64(self.size)) if self.size else b"",
+            b"0" + encode_varint(unsigned64(self.mod_time)) if self.mod_time else b"",
+        ]
         if self.linkname:
             parts += (b":", encode_varint(len(self.linkname)), self.linkname)
         if self.devmajor:
@@ -173,15 +172,11 @@ _HEADS: dict[tuple[int, int, int], bytes] = {}
 """Encoded mode, uid and gid; a tree has few different combinations."""
 
 
-def _owner_and_mode(mode: int, uid: int, gid: int) -> bytes:
-    key = (mode, uid, gid)
-    head = _HEADS.get(key)
-    if head is None:
-        parts = [tag + encode_varint(value) for tag, value in ((b"\x10", mode), (b"\x18", uid), (b" ", gid)) if value]
-        head = b"".join(parts)
-        if len(_HEADS) >= 4096:
-            _HEADS.clear()
-        _HEADS[key] = head
+def _encode_head(mode: int, uid: int, gid: int) -> bytes:
+    parts = [tag + encode_varint(value) for tag, value in ((b"\x10", mode), (b"\x18", uid), (b" ", gid)) if value]
+    if len(_HEADS) >= 4096:
+        _HEADS.clear()
+    head = _HEADS[mode, uid, gid] = b"".join(parts)
     return head
 
 
@@ -194,12 +189,47 @@ def _encode_xattrs(xattrs: Mapping[str, bytes]) -> bytes:
     return bytes(out)
 
 
+_V = rb"[\x80-\xff]{0,8}[\x00-\x7f]"
+_COMMON = re.compile(rb"((?:\x10%b)?(?:\x18%b)?(?:\x20%b)?)(?:\x28(%b))?(?:\x30(%b))?" % ((_V,) * 5))
+"""The fields behind the path of most entries: mode and owner, size, time."""
+_HEADS_BACK: dict[bytes, tuple[int, int, int]] = {}
+"""Mode, uid and gid as they were encoded."""
+
+
 def decode_stat(data: bytes, pos: int, end: int) -> Stat:
     """Read a Stat from `data[pos:end]`.
 
     Raises:
         WireError: the bytes are no such message.
     """
+    if pos + 1 < end and data[pos] == 0x0A and data[pos + 1] < 0x80:
+        behind = pos + 2 + data[pos + 1]
+        if behind <= end:
+            found = _COMMON.match(data, behind, end)
+            if found is not None and found.end() == end:
+                head, size, time = found.groups()
+                mode, uid, gid = _HEADS_BACK.get(head) or _decode_head(head)
+                return Stat(
+                    data[pos + 2 : behind],
+                    mode,
+                    uid,
+                    gid,
+                    0 if size is None else size[0] if len(size) == 1 else decode_signed(size),
+                    0 if time is None else decode_signed(time),
+                )
+    return _decode_any(data, pos, end)
+
+
+def _decode_head(head: bytes) -> tuple[int, int, int]:
+    stat = _decode_any(head, 0, len(head))
+    if len(_HEADS_BACK) >= 4096:
+        _HEADS_BACK.clear()
+    found = _HEADS_BACK[head] = (stat.mode, stat.uid, stat.gid)
+    return found
+
+
+def _decode_any(data: bytes, pos: int, end: int) -> Stat:
+    """Read a Stat field by field, in whatever order they come."""
     stat = Stat()
     while pos < end:
         tag = data[pos]

@@ -40,7 +40,8 @@ class LinkError(BuildkitError):
     """A hard link to something that was not there before."""
 
 
-_BAD_COMPONENTS = frozenset((b"", b".", b".."))
+BAD_COMPONENTS = frozenset((b"", b".", b".."))
+"""What no clean relative name has between its slashes."""
 
 
 class Validator:
@@ -57,7 +58,7 @@ class Validator:
             OSError: the name is unclean, absolute or leads outside (Go's texts).
             OrderError: the entry is out of order, or its directory did not come before.
         """
-        if b"\0" in path or not _BAD_COMPONENTS.isdisjoint(path.split(b"/")):
+        if b"\0" in path or not BAD_COMPONENTS.isdisjoint(path.split(b"/")):
             _refuse(path)
         parent, _, base = path.rpartition(b"/")
         dirs, last = self._dirs, self._last

@@ -67,8 +67,18 @@ def decode_varint(data: bytes, pos: int, end: int) -> tuple[int, int]:
         if byte < 0x80:
             return value & _MASK64, pos
         shift += 7
-        if shift >= 64 + 7:
+        if shift >= 70:
             raise WireError("proto: integer overflow")
+
+
+def decode_signed(raw: bytes) -> int:
+    """The int64 whose varint `raw` is."""
+    if len(raw) == 9:
+        low = int.from_bytes(raw[:8], "little") & 0x7F7F7F7F7F7F7F7F
+        low = (low & 0x007F007F007F007F) | (low & 0x7F007F007F007F00) >> 1
+        low = (low & 0x00003FFF00003FFF) | (low & 0x3FFF00003FFF0000) >> 2
+        return (low & 0x0FFFFFFF) | (low & 0x0FFFFFFF00000000) >> 4 | raw[8] << 56
+    return signed64(decode_varint(raw, 0, len(raw))[0])
 
 
 def skip_field(data: bytes, pos: int, end: int) -> int:

@@ -126,7 +126,7 @@ def _literal(expression: str, pos: int) -> tuple[str, int]:
         found = re.compile("[0-7]{1,3}").match(expression, pos)
         assert found is not None
         return chr(int(found.group(), 8)), found.end()
-    if char.isascii() and not char.isalnum() and char != "_":
+    if char.isascii() and not char.isalnum():
         return char, pos + 1
     raise RegexpError(f"invalid escape sequence \\{char}")
 
