@@ -169,7 +169,8 @@ def _reason(err: BaseException) -> str:
     """Why a request failed, without the library's own wrapping."""
     import urllib3
 
-    if isinstance(err, urllib3.exceptions.TimeoutError):
+    is_refused = isinstance(err, urllib3.exceptions.NewConnectionError)  # counted among the timeouts there
+    if isinstance(err, urllib3.exceptions.TimeoutError) and not is_refused:
         return "i/o timeout"
     if isinstance(err, urllib3.exceptions.ProxyError):
         return f"proxy: {_reason(err.original_error)}"

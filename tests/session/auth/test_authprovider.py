@@ -1,0 +1,313 @@
+"""Registry credentials: both ends, and a real authorization server. Ports TestFetchTokenCaching of authprovider."""
+
+from __future__ import annotations
+
+import base64
+import datetime
+import ipaddress
+import ssl
+from pathlib import Path
+from typing import cast
+
+import pytest
+
+from pybuildkit.client._graph import SolveStatus
+from pybuildkit.golang import context
+from pybuildkit.golang.errors import BuildkitError, error_text
+from pybuildkit.rpc import Code, RpcError
+from pybuildkit.session import Manager, auth
+from pybuildkit.session.auth import auth_pb2 as pb
+from pybuildkit.session.auth.authprovider import (
+    DOCKER_HUB_CONFIGFILE_KEY,
+    DOCKER_HUB_REGISTRY_HOST,
+    AuthTLSConfig,
+    DockerAuthProvider,
+    DockerAuthProviderConfig,
+    TLSKeyPair,
+    load_auth_config,
+    new_docker_auth_provider,
+)
+from pybuildkit.third_party.docker_config import AuthConfig, ConfigFile
+from pybuildkit.util import bklog
+from tests.session.auth.tokenserver import Answer, Request, token_server
+from tests.session.pair import SESSION_ID, OneSession, session_pair
+
+BG = context.background()
+SECRET = "planted-secret"
+HOST = "registry.example"
+
+
+def config_file(**hosts: AuthConfig) -> ConfigFile:
+    config = ConfigFile()
+    config.auth_configs = {name.replace("_", "."): found for name, found in hosts.items()}
+    return config
+
+
+def provider(config: ConfigFile | None = None, folder: Path | None = None, **options: object) -> DockerAuthProvider:
+    if config is None:
+        config = config_file(registry_example=AuthConfig(username="user", password=SECRET))
+    settings: dict[str, object] = {"auth_config_provider": load_auth_config(config), "seed_folder": str(folder or "")}
+    return new_docker_auth_provider(DockerAuthProviderConfig(**{**settings, **options}))  # type: ignore[arg-type]  # checked at run time
+
+
+def token_request(realm: str, *scopes: str) -> pb.FetchTokenRequest:
+    return pb.FetchTokenRequest(Host=HOST, Realm=realm, Service="svc", Scopes=scopes)
+
+
+async def test_fetch_token_caching() -> None:
+    def with_token(token: str) -> AuthConfig:
+        return AuthConfig(username="user", registry_token=token)
+
+    request = pb.FetchTokenRequest(Host=DOCKER_HUB_REGISTRY_HOST)
+    for expired, wanted in ((None, "hunter2"), (lambda created, host: host == DOCKER_HUB_REGISTRY_HOST, "hunter3")):
+        config = ConfigFile()
+        config.auth_configs[DOCKER_HUB_CONFIGFILE_KEY] = with_token("hunter2")
+        service = provider(config, expire_cached_auth=expired)
+        assert (await service.fetch_token(BG, request)).Token == "hunter2"
+        config.auth_configs[DOCKER_HUB_CONFIGFILE_KEY] = with_token("hunter3")
+        assert (await service.fetch_token(BG, request)).Token == wanted
+
+
+async def test_credentials_reach_the_daemon_and_are_shown_once() -> None:
+    service = provider(
+        config_file(
+            registry_example=AuthConfig(username="user", password=SECRET), token_example=AuthConfig(identity_token="id")
+        )
+    )
+    shown: list[SolveStatus] = []
+    service.set_logger(shown.append)
+    async with session_pair(service) as caller:
+        credentials = auth.credentials_func(BG, cast("Manager", OneSession(caller)), (SESSION_ID,))
+        for _ in range(2):
+            assert await credentials(HOST) == (SESSION_ID, "user", SECRET)
+        assert await credentials("token.example") == (SESSION_ID, "", "id")
+        assert await credentials("other.example") == (SESSION_ID, "", "")
+    names = [vertex.name for status in shown for vertex in status.vertexes if vertex.completed]
+    assert names == [f"[auth] sharing credentials for {host}" for host in (HOST, "token.example")]
+    assert SECRET not in "".join(status.to_json() for status in shown)
+
+
+async def test_session_without_the_service() -> None:
+    async with session_pair() as caller:
+        manager = cast("Manager", OneSession(caller))
+        assert await auth.credentials_func(BG, manager, (SESSION_ID,))(HOST) == ("", "", "")
+        assert await auth.get_token_authority(BG, HOST, manager, (SESSION_ID,)) is None
+        assert await auth.verify_token_authority(BG, HOST, bytes(32), manager, (SESSION_ID,)) == ("", False)
+
+
+async def test_allowed_hosts(monkeypatch: pytest.MonkeyPatch) -> None:
+    lines: list[str] = []
+    monkeypatch.setattr(bklog, "_sink", lambda level, message, fields: lines.append(message))
+    hub = AuthConfig(username="hub", password=SECRET)
+    config = config_file(registry_example=AuthConfig(username="user", password=SECRET))
+    config.auth_configs[DOCKER_HUB_CONFIGFILE_KEY] = hub
+    service = provider(config, allow_hosts=["docker.io"])
+    allowed = await service.credentials(BG, pb.CredentialsRequest(Host=DOCKER_HUB_REGISTRY_HOST))
+    assert allowed.Username == "hub"
+    for _ in range(2):
+        refused = await service.credentials(BG, pb.CredentialsRequest(Host=HOST))
+        assert (refused.Username, refused.Secret) == ("", "")
+    assert lines == [f"refusing credentials for {HOST}: not allowed by --registry-auth-allow"]
+
+
+async def test_token_authority(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    service = provider(folder=tmp_path)
+    async with session_pair(service) as caller:
+        manager, group = cast("Manager", OneSession(caller)), (SESSION_ID,)
+        found = await auth.get_token_authority(BG, HOST, manager, group)
+        assert found is not None
+        assert found == await auth.get_token_authority(BG, HOST, manager, group)
+        other = await auth.get_token_authority(BG, "other.example", manager, group)
+        assert other is not None
+        assert other[1] != found[1]
+        assert await auth.verify_token_authority(BG, HOST, found[1], manager, group) == (SESSION_ID, True)
+        assert await auth.verify_token_authority(BG, HOST, other[1], manager, group) == (SESSION_ID, False)
+        monkeypatch.setenv("BUILDKIT_NO_CLIENT_TOKEN", "1")
+        assert await auth.get_token_authority(BG, HOST, manager, group) is None
+        with pytest.raises(RpcError, match="client side tokens disabled") as caught:
+            await auth.verify_token_authority(BG, HOST, found[1], manager, group)
+        assert caught.value.code == Code.UNAVAILABLE
+    assert (tmp_path / ".token_seed").stat().st_mode & 0o777 == 0o600
+
+
+async def test_key_is_the_same_for_a_new_process_and_shared_without_credentials(tmp_path: Path) -> None:
+    request = pb.GetTokenAuthorityRequest(Host=HOST, Salt=b"salt")
+    keys = [(await provider(folder=tmp_path).get_token_authority(BG, request)).PublicKey for _ in range(2)]
+    assert keys[0] == keys[1]
+    elsewhere = await provider(folder=tmp_path / "other").get_token_authority(BG, request)
+    assert elsewhere.PublicKey != keys[0]
+    anonymous = [
+        (await provider(ConfigFile(), folder=tmp_path / name).get_token_authority(BG, request)).PublicKey
+        for name in ("a", "b")
+    ]
+    assert anonymous[0] == anonymous[1]
+
+
+async def test_oauth_with_password_and_with_identity_token() -> None:
+    def answer(request: Request) -> Answer:
+        return 200, {}, {"access_token": "T", "expires_in": 300, "issued_at": "2024-01-02T03:04:05.123456789Z"}
+
+    with token_server(answer) as server:
+        service = provider()
+        shown: list[SolveStatus] = []
+        service.set_logger(shown.append)
+        async with session_pair(service) as caller:
+            manager = cast("Manager", OneSession(caller))
+            request = token_request(server.url, "repository:a/b:pull", "repository:c:push")
+            response = await auth.fetch_token(BG, request, manager, (SESSION_ID,))
+        assert (response.Token, response.ExpiresIn, response.IssuedAt) == ("T", 300, 1704164645)
+        identity = provider(config_file(registry_example=AuthConfig(identity_token="id")))
+        await identity.fetch_token(BG, token_request(server.url))
+    first, second = server.requests
+    wanted = {
+        "client_id": ["buildkit-client"],
+        "grant_type": ["password"],
+        "password": [SECRET],
+        "scope": ["repository:a/b:pull repository:c:push"],
+        "service": ["svc"],
+        "username": ["user"],
+    }
+    assert (first.method, first.form, first.authorization) == ("POST", wanted, "")
+    assert second.form == {
+        "client_id": ["buildkit-client"],
+        "grant_type": ["refresh_token"],
+        "refresh_token": ["id"],
+        "service": ["svc"],
+    }
+    text = "".join(status.to_json() for status in shown)
+    assert f"[auth] a/b:pull c:push token for {HOST}" in text
+    assert base64.b64encode(f"asking {server.url.split('/')[2]}\n".encode()).decode() in text
+    assert SECRET not in text
+
+
+@pytest.mark.parametrize("status", [401, 404, 405])
+async def test_server_without_post_is_asked_by_get(status: int) -> None:
+    def answer(request: Request) -> Answer:
+        return (200, {}, {"token": "G"}) if request.method == "GET" else (status, {}, {})
+
+    with token_server(answer) as server:
+        response = await provider().fetch_token(BG, token_request(server.url + "?x=1", "s1", "s2"))
+    assert (response.Token, response.ExpiresIn) == ("G", 60)
+    got = server.requests[1]
+    assert got.query == {"scope": ["s1", "s2"], "service": ["svc"], "x": ["1"]}
+    assert base64.b64decode(got.authorization.removeprefix("Basic ")) == f"user:{SECRET}".encode()
+
+
+async def test_anonymous() -> None:
+    with token_server(lambda request: (200, {}, {"token": "A", "access_token": "B"})) as server:
+        response = await provider(ConfigFile()).fetch_token(BG, token_request(server.url, "s"))
+    assert response.Token == "B"
+    assert (server.requests[0].method, server.requests[0].authorization) == ("GET", "")
+
+
+@pytest.mark.parametrize(
+    ("answer", "text"),
+    [
+        ((200, {}, {}), "authorization server did not include a token in the response"),
+        ((200, {}, b"<html>"), "unable to decode token response: not JSON"),
+        ((200, {}, {"access_token": "T", "expires_in": "x"}), "expires_in is not a whole number"),
+        ((200, {}, {"access_token": "T", "issued_at": "now"}), "issued_at is not a time"),
+        ((500, {}, b""), "unexpected status from POST request to URL: 500 Internal Server Error"),
+        ((403, {}, {"details": "no"}), "unexpected status from POST request to URL: 403 Forbidden: no"),
+        ((403, {}, {"errors": [{"code": "DENIED", "message": "no", "detail": "d"}]}), "denied: no - d"),
+        (
+            (403, {}, {"errors": [{"code": "A", "message": "x"}, {"code": "UNAVAILABLE", "message": "y"}]}),
+            "errors:\nunknown: x\nunavailable: y\n",
+        ),
+        ((403, {}, f"you sent {SECRET}".encode()), "403 Forbidden: you sent …"),
+        ((403, {}, b"z" * 300), "z... (44 bytes truncated)"),
+        ((302, {"Location": "/token"}, b""), "stopped after 10 redirects"),
+        ((307, {"Location": "http://192.0.2.1/x"}, b""), "refusing to send credentials without TLS to 192.0.2.1"),
+        ((307, {"Location": "ftp://127.0.0.1/x"}, b""), 'unsupported protocol scheme "ftp"'),
+    ],
+)
+async def test_failures(answer: Answer, text: str) -> None:
+    with token_server(lambda request: answer) as server, pytest.raises(BuildkitError) as caught:
+        await provider().fetch_token(BG, token_request(server.url))
+    message = error_text(caught.value)
+    assert message.startswith("failed to fetch oauth token: ")
+    assert text.replace("URL", server.url) in message
+    assert SECRET not in message
+
+
+@pytest.mark.parametrize(
+    ("realm", "text"),
+    [
+        ("http://192.0.2.1/token", "refusing to send credentials without TLS to 192.0.2.1"),
+        (f"http://x:{SECRET}@192.0.2.1/token", "refusing to send credentials without TLS to 192.0.2.1"),
+        ("file:///etc/passwd", 'unsupported protocol scheme "file"'),
+        ("https:///token", "no Host in request URL"),
+        ("http://[", "parse "),
+        (f"http://x:{SECRET}@127.0.0.1:1/token", "onnection refused"),
+    ],
+)
+async def test_realms(realm: str, text: str) -> None:
+    with pytest.raises(BuildkitError) as caught:
+        await provider().fetch_token(BG, token_request(realm))
+    assert text in error_text(caught.value)
+    assert SECRET not in error_text(caught.value)
+
+
+async def test_no_authorization_for_another_host() -> None:
+    with token_server(lambda request: (200, {}, {"token": "T"})) as other:
+
+        def answer(request: Request) -> Answer:
+            if request.method == "POST":
+                return 404, {}, {}
+            return 302, {"Location": other.url.replace("127.0.0.1", "localhost")}, {}
+
+        with token_server(answer) as server:
+            assert (await provider().fetch_token(BG, token_request(server.url))).Token == "T"
+    assert server.requests[1].authorization != ""
+    assert other.requests[0].authorization == ""
+
+
+def _certificate(folder: Path) -> tuple[str, str]:
+    """Files of a certificate for 127.0.0.1, signed by itself, and of its key."""
+    from cryptography import x509
+    from cryptography.hazmat.primitives import hashes, serialization
+    from cryptography.hazmat.primitives.asymmetric import ec
+
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "test")])
+    now = datetime.datetime.now(datetime.UTC)
+    builder = x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+    builder = builder.not_valid_before(now - datetime.timedelta(days=1)).not_valid_after(
+        now + datetime.timedelta(days=1)
+    )
+    address = x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))])
+    certificate = builder.add_extension(address, critical=False).sign(key, hashes.SHA256())
+    (folder / "cert.pem").write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+    pem, form = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8
+    (folder / "key.pem").write_bytes(key.private_bytes(pem, form, serialization.NoEncryption()))
+    return str(folder / "cert.pem"), str(folder / "key.pem")
+
+
+async def test_tls_settings_are_for_their_host_alone(tmp_path: Path) -> None:
+    pytest.importorskip("cryptography")
+    certificate, key = _certificate(tmp_path)
+    tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    tls.load_cert_chain(certificate, key)
+    tls.load_verify_locations(certificate)
+    tls.verify_mode = ssl.CERT_REQUIRED
+    mine = AuthTLSConfig(root_cas=[certificate], key_pairs=[TLSKeyPair(key=key, certificate=certificate)])
+    insecure = AuthTLSConfig(insecure=True, key_pairs=mine.key_pairs)
+    with token_server(lambda request: (200, {}, {"access_token": "T"}), tls) as server:
+        for settings in (mine, insecure):
+            service = provider(tls_configs={HOST: settings})
+            assert (await service.fetch_token(BG, token_request(server.url))).Token == "T"
+        elsewhere = provider(tls_configs={"other.example": mine})
+        with pytest.raises(BuildkitError, match="self-signed certificate"):
+            await elsewhere.fetch_token(BG, token_request(server.url))
+
+
+async def test_tls_settings_that_cannot_be_loaded(tmp_path: Path) -> None:
+    service = provider(tls_configs={HOST: AuthTLSConfig(root_cas=[str(tmp_path / "gone")])})
+    with pytest.raises(BuildkitError, match=r"failed to read .*/gone: open .*/gone: no such file or directory"):
+        await service.fetch_token(BG, token_request("https://127.0.0.1/"))
+
+
+async def test_nothing_at_all() -> None:
+    service = new_docker_auth_provider(DockerAuthProviderConfig())
+    response = await service.credentials(BG, pb.CredentialsRequest(Host=HOST))
+    assert (response.Username, response.Secret) == ("", "")

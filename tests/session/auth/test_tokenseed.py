@@ -1,0 +1,82 @@
+"""The file of token seeds."""
+
+from __future__ import annotations
+
+import base64
+import fcntl
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from pybuildkit.session.auth.authprovider._tokenseed import TokenSeeds
+from pybuildkit.util import bklog
+from tests.session.unprivileged import unprivileged
+
+
+def stored(folder: Path) -> dict[str, bytes]:
+    document = json.loads((folder / ".token_seed").read_text())
+    return {host: base64.b64decode(entry["Seed"]) for host, entry in document.items()}
+
+
+def test_kept_for_each_host(tmp_path: Path) -> None:
+    folder = tmp_path / "made"
+    seeds = {host: TokenSeeds(str(folder)).get_seed(host) for host in ("a", "b", "a")}
+    assert stored(folder) == seeds
+    assert {len(seed) for seed in seeds.values()} == {16}
+    assert seeds["a"] != seeds["b"]
+    assert {path.name for path in folder.iterdir()} == {".token_seed", ".token_seed.lock"}
+    assert (folder / ".token_seed").stat().st_mode & 0o777 == 0o600
+
+
+def test_file_that_others_may_read_is_closed(tmp_path: Path) -> None:
+    seed = TokenSeeds(str(tmp_path)).get_seed("a")
+    (tmp_path / ".token_seed").chmod(0o644)
+    assert TokenSeeds(str(tmp_path)).get_seed("a") == seed
+    assert (tmp_path / ".token_seed").stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", '{"a": {"Seed": "!"}}', '{"a": 1}', '{"b": {"Seed": "AAAA"}}'])
+def test_damaged_file_is_made_anew(content: str, tmp_path: Path) -> None:
+    (tmp_path / ".token_seed").write_text(content)
+    seed = TokenSeeds(str(tmp_path)).get_seed("a")
+    assert stored(tmp_path)["a"] == seed
+    assert ("b" in stored(tmp_path)) == ('"b"' in content)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file away")
+def test_file_of_another_user_is_not_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    lines: list[str] = []
+    monkeypatch.setattr(bklog, "_sink", lambda level, message, fields: lines.append(message))
+    path = tmp_path / ".token_seed"
+    path.write_text('{"a": {"Seed": "AAAA"}}')
+    os.chown(path, 12345, 12345)
+    seeds = TokenSeeds(str(tmp_path))
+    assert seeds.get_seed("a") == seeds.get_seed("a") != base64.b64decode("AAAA")
+    assert path.read_text() == '{"a": {"Seed": "AAAA"}}'
+    assert "does not belong to this user" in lines[0]
+
+
+def test_symlink_is_not_followed(tmp_path: Path) -> None:
+    (tmp_path / "target").write_text('{"a": {"Seed": "AAAA"}}')
+    (tmp_path / ".token_seed").symlink_to("target")
+    assert TokenSeeds(str(tmp_path)).get_seed("a") != base64.b64decode("AAAA")
+    assert (tmp_path / "target").read_text() == '{"a": {"Seed": "AAAA"}}'
+
+
+def test_folder_that_cannot_be_written() -> None:
+    with unprivileged() as folder:
+        folder.chmod(0o500)
+        for place in (folder, folder / "below"):
+            seeds = TokenSeeds(str(place))
+            assert seeds.get_seed("a") == seeds.get_seed("a")
+        folder.chmod(0o700)
+        assert list(folder.iterdir()) == []
+
+
+def test_lock_that_is_held_is_waited_for_a_while(tmp_path: Path) -> None:
+    with (tmp_path / ".token_seed.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        seed = TokenSeeds(str(tmp_path), lock_seconds=0.05).get_seed("a")
+    assert stored(tmp_path) == {"a": seed}
