@@ -1,7 +1,7 @@
 """Displays for the logs of CI systems: every step is a block that can be folded, in order of completion.
 
-Not in BuildKit. A block is written when its step ends, whole, so that steps which run at the same time are not mixed;
-what comes after that (a late line of output) makes a block of its own at the end.
+Not in BuildKit. A block is written, whole, shortly after its step ended, so that steps which run at the same time are
+not mixed and the last line of output is in it. What comes later still makes a block of its own at the end.
 
 What the daemon sends cannot give the CI system orders: texts are cleaned as for a terminal, and on GitHub workflow
 commands are switched off, under a token that nobody can guess, while output is printed.
@@ -21,6 +21,7 @@ from pybuildkit.util.progress.progressui._trace import Clock, Trace, TraceVertex
 
 _SECOND = 1_000_000_000
 _WIDTH = 80
+_GRACE = 300_000_000
 _RESET = b"\x1b[0m"
 
 
@@ -77,41 +78,49 @@ class FoldedView:
     """
 
     def __init__(
-        self, sink: Sink, clock: Clock, block_format: Format, new_token: Callable[[], str] = secrets.token_hex
+        self, sink: Sink, clock: Clock, block_format: Format, new_token: Callable[[], str] | None = None
     ) -> None:
         self.sink = sink
         self._trace = Trace(clock, clean=True, archive=True)
         self._format = block_format
-        self._new_token = new_token
+        self._new_token = new_token or _new_token
+        self._ended: dict[TraceVertex, int] = {}
         self._count = 0
 
     def init(self, limiter: Limiter) -> None:
         """Nothing to prepare."""
 
-    def refresh(self) -> None:
-        """Nothing is held back."""
-
     def update(self, status: SolveStatus) -> None:
-        """Take in a status, and write the steps that it ends."""
+        """Take in a status, and write the steps that ended a while ago."""
         trace = self._trace
         trace.update(status, _WIDTH)
-        ended = []
         for digest in trace.updates:
             vertex = trace.by_digest.get(digest)
-            if vertex is not None and vertex.vertex.progress_group is None and not vertex.hidden:
-                span = vertex.most_recent_interval()
-                if span is not None and span.stop is not None:
-                    ended.append((span.stop, vertex))
+            if vertex is None or vertex.vertex.progress_group is not None or vertex.hidden:
+                continue
+            if not vertex.is_completed():
+                self._ended.pop(vertex, None)
+            elif vertex.index == 0:
+                self._ended.setdefault(vertex, trace.clock())
         trace.updates.clear()
-        for _, vertex in sorted(ended, key=lambda pair: pair[0]):
-            if vertex.index == 0 or _has_news(vertex):
-                self._write(vertex)
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Write the steps that ended a while ago, by the time of their ends."""
+        limit = self._trace.clock() - _GRACE
+        self._write_all([vertex for vertex, seen in self._ended.items() if seen <= limit])
 
     def done(self) -> None:
-        """Write the steps that did not end, and what came late."""
+        """Write the steps that have ended, then those that have not, and what came late."""
+        self._write_all([*self._ended])
         for vertex in self._trace.vertexes:
             if vertex.index == 0 or _has_news(vertex):
                 self._write(vertex)
+
+    def _write_all(self, vertexes: list[TraceVertex]) -> None:
+        for vertex in sorted(vertexes, key=_stop):
+            del self._ended[vertex]
+            self._write(vertex)
 
     def _write(self, vertex: TraceVertex) -> None:
         is_first = vertex.index == 0
@@ -154,6 +163,15 @@ class FoldedView:
         vertex.archive = None
         vertex.logs_partial = False
         return lines
+
+
+def _new_token() -> str:
+    return secrets.token_hex(16)
+
+
+def _stop(vertex: TraceVertex) -> int:
+    span = vertex.most_recent_interval()
+    return span.stop if span is not None and span.stop is not None else 0
 
 
 def _has_news(vertex: TraceVertex) -> bool:

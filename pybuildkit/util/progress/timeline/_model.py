@@ -1,10 +1,11 @@
 """The model of a timeline: steps with their spans of time, by group, and the critical path.
 
 A step's group is its progress group, else what stands in front of its name: `[build 2/5] RUN …` belongs to "build",
-`[internal] …` to "internal"; what has no brackets goes to "other", exports to "export".
+`[internal] …` to "internal", `[2/5] …` to "build"; what has no brackets goes to "other", exports to "export".
 
 The critical path goes back from the step that ended last: from each step to that of its inputs, over steps that
-never ran, which ended last. Spans that go backwards count as 0.
+never ran, which ended last. A step without such inputs (an export, the build context) waited, as far as a trace can
+tell, for the step that ended last before it started. Spans that go backwards count as 0.
 
 Everything here is text or a number; output keeps at most `MAX_LOG_BYTES` a step, its end.
 """
@@ -23,6 +24,7 @@ from pybuildkit.util.progress.progressui._interval import Interval, merge_interv
 
 MAX_LOG_BYTES = 1024 * 1024
 _STAGE = re.compile(r"\[(?:\S+->)?([^\]\s][^\]]*?)\s+\d+/\d+\]")
+_ONLY_STAGE = re.compile(r"\[\s*\d+/\d+\]")
 _BRACKETS = re.compile(r"\[([a-z]+)[^\]]*\]")
 _STYLE = re.compile(r"\x1b\[[0-9;:]*m")
 
@@ -164,7 +166,8 @@ class Timeline:
         step = max(ran, key=lambda each: each.end(end), default=None)
         while step is not None and step not in path:
             path.append(step)
-            step = max(self._inputs_that_ran(step), key=lambda each: each.end(end), default=None)
+            before = self._inputs_that_ran(step) or _ended_before(ran, min(step.intervals))
+            step = max(before, key=lambda each: each.end(end), default=None)
         path.reverse()
         return path
 
@@ -191,8 +194,14 @@ class Timeline:
             step.is_critical = True
 
 
+def _ended_before(steps: list[TimelineStep], moment: int) -> list[TimelineStep]:
+    return [step for step in steps if step.spans[-1].stop is not None and step.spans[-1].stop <= moment]
+
+
 def group_of(name: str) -> str:
     """The group of a step, by its name."""
+    if _ONLY_STAGE.match(name):
+        return "build"
     match = _STAGE.match(name) or _BRACKETS.match(name)
     if match is not None:
         return match[1]
