@@ -246,6 +246,8 @@ class TLSStream:
 
     async def write_buffers(self, buffers: list[Buffer]) -> None:
         """Encrypt and write the buffers; returns when the transport's queue is short again."""
+        if self._writer.transport.is_closing() or self._reader.at_eof():
+            raise BrokenPipeError("the stream is closed")
         self._writer.writelines(buffers)
         await self._writer.drain()
 
