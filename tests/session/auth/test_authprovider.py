@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import datetime
 import ipaddress
+import os
+import select
 import ssl
 from pathlib import Path
 from typing import cast
@@ -311,3 +314,27 @@ async def test_nothing_at_all() -> None:
     service = new_docker_auth_provider(DockerAuthProviderConfig())
     response = await service.credentials(BG, pb.CredentialsRequest(Host=HOST))
     assert (response.Username, response.Secret) == ("", "")
+
+
+async def test_hanging_helper_is_ended_when_the_daemon_stops_asking(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    os.mkfifo(tmp_path / "pid")
+    helper = tmp_path / "docker-credential-slow"
+    helper.write_text(f"#!/bin/sh\necho $$ > {tmp_path}/pid; exec sleep 100\n")
+    helper.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    config = ConfigFile()
+    config.credentials_store = "slow"
+    service = provider(config)
+    ctx, cancel = context.with_cancel(BG)
+    asking = asyncio.ensure_future(service.credentials(ctx, pb.CredentialsRequest(Host=HOST)))
+    process = os.pidfd_open(int(await asyncio.to_thread((tmp_path / "pid").read_text)))
+    try:
+        cancel()
+        with pytest.raises(context.CanceledError):
+            await asking
+        ended, _, _ = await asyncio.to_thread(select.select, [process], [], [], 10)
+        assert ended == [process]
+    finally:
+        os.close(process)

@@ -107,7 +107,7 @@ class DockerAuthProvider:
         username, secret = _login(await self._auth_config(ctx, request.Host, ()))
         if secret and request.Host not in self._logged:
             self._logged.add(request.Host)
-            self._announce(f"[auth] sharing credentials for {request.Host}")
+            await self._announce(f"[auth] sharing credentials for {request.Host}")
         return pb.CredentialsResponse(Username=username, Secret=secret)
 
     async def fetch_token(self, ctx: Context, request: pb.FetchTokenRequest) -> pb.FetchTokenResponse:
@@ -134,7 +134,9 @@ class DockerAuthProvider:
         tls = self._config.tls_configs.get(request.Host)
         if secret:
             scopes = " ".join(scope.removeprefix("repository:") for scope in request.Scopes)
-            self._announce(f"[auth] {scopes} token for {request.Host}", f"asking {_fetch.realm_host(request.Realm)}\n")
+            await self._announce(
+                f"[auth] {scopes} token for {request.Host}", f"asking {_fetch.realm_host(request.Realm)}\n"
+            )
         text = "failed to fetch oauth token" if secret else "failed to fetch anonymous token"
         try:
             token = await threads.call(ctx, lambda: _fetch.fetch(options, tls))
@@ -193,7 +195,7 @@ class DockerAuthProvider:
 
     async def _auth_config(self, ctx: Context, host: str, scopes: Sequence[str]) -> AuthConfig:
         if self._allowed and _canonical(host) not in self._allowed:
-            self._log_refusal(host)
+            await self._log_refusal(host)
             return AuthConfig()
         if self._config.auth_config_provider is None:
             return AuthConfig()
@@ -201,28 +203,24 @@ class DockerAuthProvider:
         async with self._lock:
             return await self._config.auth_config_provider(ctx, host, list(scopes), self._expired)
 
-    def _log_refusal(self, host: str) -> None:
-        name = f"[auth] refusing credentials for {host}: not allowed by --registry-auth-allow"
-        if name not in self._logged:
-            self._logged.add(name)
-            bklog.L.warning(name.removeprefix("[auth] "))
-            self._announce(name)
+    async def _log_refusal(self, host: str) -> None:
+        text = f"refusing credentials for {host}: not allowed by --registry-auth-allow"
+        if text not in self._logged:
+            self._logged.add(text)
+            bklog.L.warning(text)
+            await self._announce(f"[auth] {text}")
 
-    def _announce(self, name: str, log: str = "") -> None:
-        """Show a step that is done on the display, with a line of output."""
+    async def _announce(self, name: str, log: str = "") -> None:
+        """Show a step that is done on the display, with some output."""
         if self._logger is None:
             return
-        from pybuildkit import identity
-        from pybuildkit.client._graph import SolveStatus, Vertex, VertexLog
+        from pybuildkit.util.progress import progresswriter
 
-        digest = f"sha256:{hashlib.sha256(identity.new_id().encode()).hexdigest()}"
-        now = time.time_ns()
-        self._logger(SolveStatus(vertexes=[Vertex(digest=digest, name=name, started=now)]))
-        if log:
-            entry = VertexLog(vertex=digest, stream=1, data=log.encode(), timestamp=now)
-            self._logger(SolveStatus(logs=[entry]))
-        done = Vertex(digest=digest, name=name, started=now, completed=time.time_ns())
-        self._logger(SolveStatus(vertexes=[done]))
+        async def show(sub: progresswriter.SubLogger) -> None:
+            if log:
+                sub.log(1, log.encode())
+
+        await progresswriter.wrap(name, self._logger, show)
 
 
 def _canonical(host: str) -> str:
