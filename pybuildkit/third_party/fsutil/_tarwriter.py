@@ -134,7 +134,7 @@ def header(path: bytes, stat: Stat) -> bytes:
     prefix, base = _split_name(name)
     if not base:
         records[b"path"] = name
-        prefix, base = b"", _ascii(name)[:100]
+        prefix, base = b"", _cut(name)
     if len(stat.linkname) > 100 or not stat.linkname.isascii():
         records[b"linkpath"] = stat.linkname
     for key_name, number, width in (
@@ -154,7 +154,7 @@ def header(path: bytes, stat: Stat) -> bytes:
         stat.gid,
         size,
         seconds,
-        _ascii(stat.linkname)[:100],
+        _cut(stat.linkname),
         (stat.devmajor, stat.devminor) if device else (0, 0),
     )
     return _pax(name, records) + block if records else block
@@ -181,8 +181,10 @@ def _fits(number: int, width: int) -> bool:
     return 0 <= number < 1 << 3 * (width - 1)
 
 
-def _ascii(text: bytes) -> bytes:
-    return bytes(byte for byte in text if byte < 0x80)
+def _cut(name: bytes) -> bytes:
+    """What old readers see of a name that is told in a record; cut behind a slash it would be a directory's."""
+    text = bytes(byte for byte in name if byte < 0x80)
+    return text if len(text) <= 100 else text[:100].rstrip(b"/")
 
 
 def _split_name(name: bytes) -> tuple[bytes, bytes]:
@@ -214,12 +216,13 @@ def _block(
     size: int,
     seconds: int,
     linkname: bytes,
-    device: tuple[int, int],
+    device: tuple[int, int] | None,
 ) -> bytes:
     before = name.ljust(100, b"\0") + _octal(mode, 8) + _octal(uid, 8) + _octal(gid, 8)
     before += _octal(size, 12) + _octal(seconds, 12)
     after = kind + linkname.ljust(100, b"\0") + b"ustar\x0000" + bytes(64)
-    after += _octal(device[0], 8) + _octal(device[1], 8) + prefix.ljust(155, b"\0") + bytes(12)
+    numbers = bytes(16) if device is None else _octal(device[0], 8) + _octal(device[1], 8)
+    after += numbers + prefix.ljust(155, b"\0") + bytes(12)
     checksum = sum(before) + sum(after) + 8 * ord(" ")
     return before + b"%06o\0 " % checksum + after
 
@@ -229,7 +232,7 @@ def _pax(name: bytes, records: dict[bytes, bytes]) -> bytes:
     body = b"".join(_record(key, records[key]) for key in sorted(records))
     directory, _, base = name.rstrip(b"/").rpartition(b"/")
     shown = os.path.normpath(os.path.join(directory, b"PaxHeaders.0", base))
-    block = _block(_PAX, _ascii(shown)[:100].rstrip(b"/"), b"", 0, 0, 0, len(body), 0, b"", (0, 0))
+    block = _block(_PAX, _cut(shown), b"", 0, 0, 0, len(body), 0, b"", None)
     return block + body + bytes(-len(body) % BLOCK)
 
 
