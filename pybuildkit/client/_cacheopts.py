@@ -2,13 +2,15 @@
 
 Mirrors parseCacheOptions and resetCacheStore of client/solve.go, v0.32.2.
 
-Differs on purpose: the store of a local import is offered read-only, and the caller's attributes stay unchanged.
+As in Go, the digest that a local import is found to have is added to the caller's attributes, where a gateway
+request made from the same options finds it.
+
+Differs on purpose: the store of a local import is offered read-only.
 """
 
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -16,6 +18,7 @@ from typing import TYPE_CHECKING
 from pybuildkit.api.services.control import control_pb2 as pb
 from pybuildkit.golang import errors
 from pybuildkit.golang.errors import BuildkitError
+from pybuildkit.golang.filepath import mkdir_all
 from pybuildkit.golang.json import marshal
 from pybuildkit.golang.strconv import parse_bool
 
@@ -79,10 +82,7 @@ def _parse_export(entry: CacheOptionsEntry, result: CacheOptions) -> None:
         folder = entry.attrs.get("dest", "")
         if not folder:
             raise BuildkitError("local cache exporter requires dest")
-        try:
-            os.makedirs(folder, 0o755, exist_ok=True)
-        except OSError as err:
-            raise BuildkitError(errors.error_text(errors.with_op(err, "mkdir"))) from err
+        mkdir_all(folder, 0o755)
         store = new_store(folder)
         result.content_stores[f"local:{folder}"] = store
         result.stores_to_update[folder] = entry.attrs.get("tag", "latest")
@@ -100,7 +100,7 @@ def _parse_export(entry: CacheOptionsEntry, result: CacheOptions) -> None:
 
 def _parse_import(entry: CacheOptionsEntry, result: CacheOptions, warn: Warn) -> dict[str, str] | None:
     """The attributes for the daemon, or None for an import that is skipped."""
-    attrs = dict(entry.attrs)
+    attrs = entry.attrs if isinstance(entry.attrs, dict) else dict(entry.attrs)
     if entry.type == "local" and not _find_local_import(attrs, result, warn):
         return None
     if entry.type == "registry" and not attrs.get("ref"):

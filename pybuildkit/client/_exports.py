@@ -5,7 +5,6 @@ Mirrors the export half of solve in client/solve.go, v0.32.2.
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -17,8 +16,8 @@ from pybuildkit.client._solveopt import (
     LOCAL_EXPORTER_MODE_DELETE,
     parse_local_exporter_mode,
 )
-from pybuildkit.golang import errors
 from pybuildkit.golang.errors import BuildkitError
+from pybuildkit.golang.filepath import mkdir_all
 from pybuildkit.golang.strconv import quote
 from pybuildkit.session import filesync
 
@@ -112,10 +111,7 @@ def _add_store(entry: ExportEntry, plan: ExportPlan) -> None:
     if store is None:
         from pybuildkit.third_party.containerd.content import new_store
 
-        try:
-            os.makedirs(entry.output_dir, 0o755, exist_ok=True)
-        except OSError as err:
-            raise BuildkitError(errors.error_text(errors.with_op(err, "mkdir"))) from err
+        mkdir_all(entry.output_dir, 0o755)
         store = new_store(entry.output_dir)
         plan.stores_to_update.append(entry.output_dir)
     if EXPORT_STORE in plan.content_stores:

@@ -20,6 +20,7 @@ import asyncio
 import base64
 import binascii
 import json
+import os
 from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING
 
@@ -100,7 +101,7 @@ async def solve(
         if opt.session_pre_initialized:
             raise BuildkitError("no session provided for preinitialized option")
         session = Session(opt.shared_key)
-    cache = parse_cache_options(opt, run_gateway is not None, bklog.L.warning)
+    cache = parse_cache_options(opt, run_gateway is not None, _warn)
     plan = ExportPlan()
     if not opt.session_pre_initialized:
         plan = plan_exports(opt, cache.content_stores)
@@ -109,6 +110,11 @@ async def solve(
     response = await run.run(definition, run_gateway)
     await asyncio.to_thread(_finish_stores, response, cache, plan)
     return response
+
+
+def _warn(text: str) -> None:
+    """Log a warning under ids such as tracing gives."""
+    bklog.L.with_fields(traceID=os.urandom(16).hex(), spanID=os.urandom(8).hex()).warning(text)
 
 
 def prepare_synced_files(definition: ops_pb2.Definition | None, mounts: Mapping[str, FS]) -> filesync.StaticDirSource:
@@ -252,10 +258,12 @@ class _Run:
             self._response = SolveResponse(exporter_response=dict(answer.ExporterResponse))
         finally:
             self._end_status_in(GIVE_UP_SECONDS if self._outer.is_done() else STATUS_SECONDS)
-            self._cancel_solve(None)
-            if not self._opt.session_pre_initialized:
-                await self._session.close()
-            self._task_ended()
+            try:
+                if not self._opt.session_pre_initialized:
+                    await self._session.close()
+            finally:
+                self._cancel_solve(None)  # last: a gateway callback that has failed waits for it, to fail after Solve
+                self._task_ended()
 
     def _end_status_in(self, seconds: float) -> None:
         """End the status stream so many seconds from now, unless an earlier end is set."""

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING
 
 from pybuildkit.golang import context, errors
 from pybuildkit.golang.errors import BuildkitError
+from pybuildkit.golang.filepath import mkdir_all
 from pybuildkit.rpc import Code, Method, RpcError
 from pybuildkit.session.grpchijack._grpchijack import decode_bytes_message, encode_bytes_message
 
@@ -143,10 +144,9 @@ class SyncTarget:
                 "local exporter mode=delete requires a BuildKit daemon with multi-platform local export support"
             )
         try:
-            os.makedirs(target.outdir, 0o700, exist_ok=True)
-        except OSError as err:
-            text = f"failed to create synctarget dest dir {target.outdir}"
-            raise errors.wrap(errors.with_op(err, "mkdir"), text) from err
+            mkdir_all(target.outdir, 0o700)
+        except BuildkitError as err:
+            raise errors.wrap(err, f"failed to create synctarget dest dir {target.outdir}") from err
         uid, gid = os.getuid(), os.getgid()
 
         def own(path: bytes, stat: fsutil.Stat) -> bool:

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 from pybuildkit._lazy import attach
 
 if TYPE_CHECKING:
+    from pybuildkit.frontend.gateway.pb._caps import CAPS
     from pybuildkit.frontend.gateway.pb._exit import UNKNOWN_EXIT_STATUS, ExitError
 
-__all__ = ["UNKNOWN_EXIT_STATUS", "ExitError"]
+__all__ = ["CAPS", "UNKNOWN_EXIT_STATUS", "ExitError"]
 
-__getattr__, _ = attach(__name__, dict.fromkeys(__all__, "_exit"))
+__getattr__, _ = attach(__name__, {"CAPS": "_caps", "UNKNOWN_EXIT_STATUS": "_exit", "ExitError": "_exit"})
