@@ -1,6 +1,8 @@
 """Paths and everything that they lead to through symbolic links, as a list of include patterns.
 
 Mirrors followlinks.go of tonistiigi/fsutil.
+
+Differs from Go: a path that leads out of the root is kept as it is, and nothing outside is looked at.
 """
 
 from __future__ import annotations
@@ -28,7 +30,11 @@ def follow_links(fs: FS, paths: Iterable[str]) -> list[str] | None:
     """
     resolver = _Resolver(fs)
     for path in paths:
-        resolver.append(_clean(path))
+        cleaned = os.path.normpath(path.lstrip("/") or ".")
+        if cleaned.startswith(".."):
+            resolver.resolved.add(cleaned)
+        else:
+            resolver.append(cleaned)
     return dedupe_paths(sorted(resolver.resolved, key=_encode))
 
 

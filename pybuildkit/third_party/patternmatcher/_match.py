@@ -25,7 +25,7 @@ def match(pattern: str, name: str) -> bool:
     """Whether the whole name matches the pattern.
 
     Raises:
-        BadPatternError: the pattern is malformed, wherever matching ended.
+        BadPatternError: the pattern is malformed; what stands behind the part that failed to match is not looked at.
     """
     while pattern:
         star, chunk, pattern = _next_chunk(pattern)
@@ -40,9 +40,6 @@ def match(pattern: str, name: str) -> bool:
             if rest is not None:
                 name = rest
                 continue
-        while pattern:
-            _, chunk, pattern = _next_chunk(pattern)
-            _match_chunk(chunk, "")
         return False
     return not name
 

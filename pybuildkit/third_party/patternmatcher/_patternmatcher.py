@@ -14,7 +14,7 @@ from __future__ import annotations
 import enum
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from pybuildkit.golang.errors import BuildkitError
 from pybuildkit.third_party.patternmatcher._match import BadPatternError, match
@@ -38,13 +38,13 @@ class MatchType(enum.Enum):
 class Pattern:
     """One pattern; `str()` gives it cleaned, without its "!"."""
 
-    __slots__ = ("_cleaned", "_exclusion", "_fixed", "_regexp", "dirs", "expression", "match_type")
+    __slots__ = ("_cleaned", "_exclusion", "_find", "_fixed", "dirs", "expression", "match_type")
 
     def __init__(self, cleaned: str, exclusion: bool) -> None:
         self._cleaned = cleaned
         self._exclusion = exclusion
         self._fixed = ""
-        self._regexp: re.Pattern[str] | None = None
+        self._find: Callable[[str], re.Match[str] | None] | None = None
         self.dirs = cleaned.split("/")
         self.expression = ""
         self.match_type = MatchType.UNKNOWN
@@ -69,8 +69,8 @@ class Pattern:
         if kind is MatchType.EXACT:
             return path == self._cleaned
         if kind is MatchType.REGEXP:
-            assert self._regexp is not None
-            return self._regexp.match(path) is not None
+            assert self._find is not None
+            return self._find(path) is not None
         if kind is MatchType.PREFIX:
             return path.startswith(self._fixed)
         return path.endswith(self._fixed) or (self._fixed[0] == "/" and path == self._fixed[1:])
@@ -84,12 +84,19 @@ class Pattern:
         kind, expression = _analyse(self._cleaned)
         if kind is MatchType.REGEXP:
             try:
-                self._regexp = re.compile(translate(expression))
+                compiled = re.compile(translate(expression))
             except (RegexpError, re.error, OverflowError) as err:
                 raise BadPatternError from err
+            # where the "^" holds, a search would try every position of every name in vain
+            self._find = compiled.search if "|" in expression or "{" in expression else compiled.match
         self.expression = expression
         self._fixed = self._cleaned[:-2] if kind is MatchType.PREFIX else self._cleaned[2:]
         self.match_type = kind
+
+
+_ESCAPED = ".+()$"
+"""What is escaped in an expression. Go means to escape "|{}" as well, and its table of bits has no room for them:
+they keep their meaning in a pattern that becomes an expression."""
 
 
 def _analyse(pattern: str) -> tuple[MatchType, str]:
@@ -123,7 +130,7 @@ def _analyse(pattern: str) -> tuple[MatchType, str]:
             out.append({"*": "[^/]*", "?": "[^/]"}.get(char, char))
             kind = MatchType.REGEXP
         else:
-            out.append("\\" + char if char in ".+()|{}$" else char)
+            out.append("\\" + char if char in _ESCAPED else char)
         count += 1
     return kind, "".join(out) + "$" if kind is MatchType.REGEXP else ""
 

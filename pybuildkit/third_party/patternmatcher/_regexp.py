@@ -4,7 +4,8 @@ Go's patterns reach Go's `regexp` with a few of their characters untouched: what
 follows a backslash. The two languages differ there (classes by name, escapes that only one knows, "$" before a
 last newline), so the expression is read as Go reads it and written anew.
 
-Covers what patternmatcher makes: literals, escapes, brackets, groups, "." "*" "?" and the anchors.
+Covers what patternmatcher makes: literals, escapes, brackets, groups, alternatives, "." "*" "?" "{n,m}" and the
+anchors.
 """
 
 from __future__ import annotations
@@ -33,36 +34,75 @@ _POSIX = {
     "xdigit": "0-9A-Fa-f",
 }
 _CONTROL = {"a": "\a", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v"}
-_ASSERTIONS = {"A": r"\A", "b": r"(?a:\b)", "B": r"(?a:\B)", "z": r"\Z"}
-_ANY = r"\x00-\U0010ffff"
+_ASSERTIONS = {"A": r"(?:\A)", "b": r"(?a:\b)", "B": r"(?a:\B)", "z": r"(?:\Z)"}
 
 
 class RegexpError(ValueError):
     """Go would not compile this expression."""
 
 
+_REPEAT = re.compile(r"\{(\d+)(,(\d*))?\}")
+_MAX_REPEAT = 1000
+
+
 def translate(expression: str) -> str:
-    """The expression for Python's `re.match`.
+    """The expression for Python's `re.search`.
 
     Raises:
         RegexpError: Go refuses it.
     """
     out: list[str] = []
     pos = 0
+    before = _NOTHING
     while pos < len(expression):
         char = expression[pos]
-        if char == "[":
-            text, pos = _brackets(expression, pos + 1)
-        elif char == "\\":
-            text, pos = _escape(expression, pos + 1)
-        elif char == "$":
-            text, pos = r"\Z", pos + 1
-        elif char in ".*?()^":
-            text, pos = char, pos + 1
+        repeat = _REPEAT.match(expression, pos) if char == "{" else None
+        if repeat is not None and not _leading_zero(repeat):
+            text, pos = _repetition(repeat, before), repeat.end()
+            before = _REPETITION
+        elif char in "*?":
+            if before != _ATOM:
+                raise RegexpError("missing argument to repetition operator")
+            text, pos, before = char, pos + 1, _REPETITION
+        elif char in "(|":
+            text, pos, before = char, pos + 1, _NOTHING
         else:
-            text, pos = re.escape(char), pos + 1
+            text, pos = _atom(expression, pos)
+            before = _ATOM
         out.append(text)
     return "".join(out)
+
+
+_NOTHING, _ATOM, _REPETITION = range(3)
+
+
+def _leading_zero(repeat: re.Match[str]) -> bool:
+    """Go reads a number that begins with a zero as plain text."""
+    return any(number is not None and len(number) > 1 and number[0] == "0" for number in (repeat[1], repeat[3]))
+
+
+def _repetition(repeat: re.Match[str], before: int) -> str:
+    low = int(repeat[1])
+    high = int(repeat[3]) if repeat[3] else low
+    if before == _NOTHING:
+        raise RegexpError("missing argument to repetition operator")
+    if before == _REPETITION:
+        raise RegexpError("invalid nested repetition operator")
+    if low > _MAX_REPEAT or high > _MAX_REPEAT or high < low:
+        raise RegexpError("invalid repeat count")
+    return repeat[0]
+
+
+def _atom(expression: str, pos: int) -> tuple[str, int]:
+    """What matches something by itself."""
+    char = expression[pos]
+    if char == "[":
+        return _brackets(expression, pos + 1)
+    if char == "\\":
+        return _escape(expression, pos + 1)
+    if char in "^$":
+        return ("(?:^)" if char == "^" else r"(?:\Z)"), pos + 1
+    return (char if char in ".)" else re.escape(char)), pos + 1
 
 
 def _escape(expression: str, pos: int) -> tuple[str, int]:

@@ -295,15 +295,22 @@ def test_matches_or_parent_matches_malformed_pattern_does_not_panic_on_repeated_
         (r"^a$", "a\n", False),
         (r"^\x{263a}$", "☺", True),
         (r"^\S$", " ", False),
+        (r"^a|b$", "xb", True),
+        (r"^a{2}$", "aa", True),
+        (r"^a{,2}$", "a{,2}", True),
+        (r"^a{02}$", "a{02}", True),
+        (r"^^$", "", True),
     ],
 )
 def test_translate(expression: str, text: str, wanted: bool) -> None:
     import re
 
-    assert (re.match(translate(expression), text) is not None) == wanted
+    assert (re.search(translate(expression), text) is not None) == wanted
 
 
-@pytest.mark.parametrize("expression", [r"\y", r"\1", r"[b-a]", r"[[:nope:]]", "\\", r"\xg", r"[a"])
+@pytest.mark.parametrize(
+    "expression", [r"\y", r"\1", r"[b-a]", r"[[:nope:]]", "\\", r"\xg", r"[a", r"{2}", r"a*{2}", r"a{1001}"]
+)
 def test_translate_refuses(expression: str) -> None:
     with pytest.raises(RegexpError):
         translate(expression)
