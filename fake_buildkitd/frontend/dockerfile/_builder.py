@@ -9,7 +9,7 @@ the list of targets and the description of themselves are refused.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from fake_buildkitd.errors import UnsupportedError
 from fake_buildkitd.frontend._bridge import Bridge, FrontendResult, Ref
@@ -91,6 +91,7 @@ class _Builder:
         self.options = options
         self.files = files
         self.text = text
+        self.pending: list[Callable[[], None]] = []
 
     async def run(self) -> FrontendResult:
         ignored = await self.files.ignore_patterns(self.ctx)
@@ -113,7 +114,10 @@ class _Builder:
                 warn=self._warn() if number == 0 else None,
                 lint_config=self.options.lint_config,
             )
-            converted = await asyncio.to_thread(convert, self.text, opt)
+            try:
+                converted = await asyncio.to_thread(convert, self.text, opt)
+            finally:
+                self._emit()
             await self._add(result, exported, target, converted)
         result.metadata[KEY_PLATFORMS] = json.marshal({"Platforms": exported}).encode()
         return result
@@ -146,7 +150,7 @@ class _Builder:
     def _resolve_image(self, ref: str) -> None:
         refused = UnsupportedError("this daemon cannot pull images, use FROM scratch")
         err = wrap(refused, f"failed to resolve source metadata for {ref}")
-        self.bridge.fail_vertex(f"[internal] load metadata for {ref}", err)
+        self.pending.append(lambda: self.bridge.fail_vertex(f"[internal] load metadata for {ref}", err))
         raise err
 
     def _warn(self) -> Warn:
@@ -155,19 +159,24 @@ class _Builder:
 
         def warn(rule: Rule, message: str, location: Sequence[Range]) -> None:
             line = location[0].start if location else 0
-            self.bridge.warn(
-                VertexWarning(
-                    vertex=self.files.head,
-                    level=1,
-                    short=format_short(rule.name, message, line).encode("utf-8", "replace"),
-                    detail=[rule.description.encode()],
-                    url=rule.url,
-                    source_info=info,
-                    range=to_pb_ranges(location),
-                )
+            warning = VertexWarning(
+                vertex=self.files.head,
+                level=1,
+                short=format_short(rule.name, message, line).encode("utf-8", "replace"),
+                detail=[rule.description.encode()],
+                url=rule.url,
+                source_info=info,
+                range=to_pb_ranges(location),
             )
+            self.pending.append(lambda: self.bridge.warn(warning))
 
         return warn
+
+    def _emit(self) -> None:
+        """Show what the conversion, which runs in a thread, had to tell."""
+        pending, self.pending = self.pending, []
+        for show in pending:
+            show()
 
 
 def _platform_json(platform: Platform) -> dict[str, object]:

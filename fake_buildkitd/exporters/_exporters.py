@@ -1,0 +1,241 @@
+"""The exporters `local` and `tar`.
+
+Mirrors exporter/local (export.go, fs.go) and exporter/tar, v0.32.2.
+
+With several platforms each one's tree goes into a folder of its name (`linux_amd64`), unless `platform-split=false`
+joins them. `mode=delete` sends all platforms in one transfer, so that the client may delete what is not in it.
+"""
+
+from __future__ import annotations
+
+import json
+import stat as st
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from fake_buildkitd.errors import UnsupportedError
+from fake_buildkitd.progress import VertexWriter
+from fake_buildkitd.store import Node, Snapshot, Store, empty_root, walk
+from fake_buildkitd.store._fs import TreeFS
+from pybuildkit.client._solveopt import parse_local_exporter_mode
+from pybuildkit.golang import context
+from pybuildkit.golang.context import Context
+from pybuildkit.golang.errgroup import with_context
+from pybuildkit.golang.errors import BuildkitError, wrap
+from pybuildkit.golang.strconv import parse_bool, parse_int, quote
+from pybuildkit.session import Manager
+from pybuildkit.session.filesync import copy_file_writer, copy_to_caller
+from pybuildkit.third_party import fsutil
+
+KEY_PLATFORMS = "refs.platforms"
+KEY_EPOCH = "source.date.epoch"
+_WAIT_SECONDS = 5.0
+_KNOWN_ELSEWHERE = frozenset({"image", "oci", "docker", "moby", "containerd"})
+
+
+class ExportError(BuildkitError):
+    """A result that cannot be exported, or attributes that an exporter does not take."""
+
+
+@dataclass
+class ExportContext:
+    """What is exported, and to whom."""
+
+    store: Store
+    manager: Manager
+    session_id: str
+    snapshot: Snapshot | None
+    snapshots: dict[str, Snapshot | None] | None
+    metadata: Mapping[str, bytes]
+
+    def platforms(self) -> list[str]:
+        """The names of the result's platforms; none where it has no list of them."""
+        text = self.metadata.get(KEY_PLATFORMS)
+        if text is None:
+            if self.snapshots is not None:
+                raise ExportError("unable to export multiple refs, missing platforms mapping")
+            return []
+        try:
+            names = [entry["ID"] for entry in json.loads(text)["Platforms"]]
+        except (ValueError, KeyError, TypeError) as err:
+            raise ExportError("failed to parse platforms passed to exporter") from err
+        if not all(isinstance(name, str) for name in names):
+            raise ExportError("failed to parse platforms passed to exporter")
+        if self.snapshots is None and len(names) > 1:
+            raise ExportError("unable to export multiple platforms without map")
+        return names
+
+    def root(self, name: str) -> Node:
+        """The tree of a platform."""
+        snapshot = self.snapshot
+        if self.snapshots is not None:
+            if name not in self.snapshots:
+                raise ExportError(f"failed to find ref for ID {name}")
+            snapshot = self.snapshots[name]
+        return snapshot.root if snapshot is not None else empty_root()
+
+    def epoch(self, name: str) -> int | None:
+        """The time in seconds that the frontend wants for a platform's files."""
+        for key in (f"{KEY_EPOCH}/{name}", KEY_EPOCH):
+            if key in self.metadata:
+                return _epoch("", self.metadata[key].decode("utf-8", "replace"))
+        return None
+
+
+def _epoch(key: str, text: str) -> int | None:
+    if not text:
+        return None
+    try:
+        return parse_int(text, 10, 64)
+    except BuildkitError as err:
+        raise wrap(err, f"invalid {key or 'epoch'}: {text}") from err
+
+
+class Exporter(Protocol):
+    """Exports a result."""
+
+    name: str
+
+    async def export(self, ctx: Context, source: ExportContext, writer: VertexWriter) -> dict[str, str]:
+        """Export, and give what the client is told of it."""
+
+
+def resolve_exporter(kind: str, index: int, attrs: Mapping[str, str]) -> Exporter:
+    """The exporter of a kind, with its attributes.
+
+    Raises:
+        BuildkitError: there is none, or it does not take the attributes.
+    """
+    if kind == "local":
+        return LocalExporter(index, attrs)
+    if kind == "tar":
+        return TarExporter(index, attrs)
+    if kind in _KNOWN_ELSEWHERE:
+        raise UnsupportedError(f"exporter {quote(kind)} is not supported by this daemon, use local or tar")
+    raise ExportError(f"exporter {quote(kind)} could not be found")
+
+
+class _TreeExporter:
+    def __init__(self, index: int, attrs: Mapping[str, str]) -> None:
+        self.index = index
+        self._epoch: int | None = None
+        self._has_epoch = "source-date-epoch" in attrs
+        if self._has_epoch:
+            self._epoch = _epoch("source-date-epoch", attrs["source-date-epoch"])
+        self._split: bool | None = None
+        if "platform-split" in attrs:
+            try:
+                self._split = parse_bool(attrs["platform-split"])
+            except BuildkitError as err:
+                raise wrap(err, f"non-bool value for platform-split: {attrs['platform-split']}") from err
+        self.mode = parse_local_exporter_mode(attrs.get("mode", ""))
+
+    def split(self, source: ExportContext) -> bool:
+        """Whether each platform gets a folder of its own."""
+        return source.snapshots is not None if self._split is None else self._split
+
+    def fs(self, source: ExportContext, name: str) -> tuple[fsutil.FS, int | None]:
+        """The tree of a platform, and the time of its files where one is given."""
+        epoch = self._epoch if self._has_epoch else source.epoch(name)
+
+        def change(stat: fsutil.Stat) -> None:
+            if epoch is not None:
+                stat.mod_time = epoch * 1_000_000_000
+
+        return TreeFS(source.store, source.root(name), change), epoch
+
+    @staticmethod
+    def folder(name: str, epoch: int | None) -> fsutil.Stat:
+        """The folder of a platform."""
+        mode = fsutil.go_mode(st.S_IFDIR | 0o755)
+        path = name.replace("/", "_").encode("utf-8", "surrogateescape")
+        return fsutil.Stat(path, mode, mod_time=(epoch or 0) * 1_000_000_000)
+
+
+class LocalExporter(_TreeExporter):
+    """Sends trees to a client's directory."""
+
+    name = "exporting to client directory"
+
+    async def export(self, ctx: Context, source: ExportContext, writer: VertexWriter) -> dict[str, str]:
+        names = source.platforms() or [""]
+        timed, stop = context.with_timeout(ctx, _WAIT_SECONDS)
+        try:
+            caller = await source.manager.get(timed, source.session_id)
+        finally:
+            stop()
+        split = self.split(source)
+        if not split:
+            _check_duplicates(source, names)
+        if self.mode == "delete":
+            fs = self._joined(source, names, split)
+            report = writer.transfer("copying files")
+            await copy_to_caller(ctx, fs, self.index, caller, report, multi_platform=True)
+            return {}
+        group, group_ctx = with_context(ctx)
+        for name in names:
+
+            async def send(name: str = name) -> None:
+                fs, epoch = self.fs(source, name)
+                label = "copying files"
+                if split:
+                    label += f" {name}"
+                    fs = fsutil.SubDirFS([fsutil.Dir(self.folder(name, epoch), fs)])
+                await copy_to_caller(group_ctx, fs, self.index, caller, writer.transfer(label))
+
+            await group.go(send)
+        await group.wait()
+        return {}
+
+    def _joined(self, source: ExportContext, names: list[str], split: bool) -> fsutil.FS:
+        trees = [(name, *self.fs(source, name)) for name in names]
+        if split:
+            return fsutil.SubDirFS([fsutil.Dir(self.folder(name, epoch), fs) for name, fs, epoch in trees])
+        joined: fsutil.FS = trees[0][1]
+        for _, fs, _ in trees[1:]:
+            joined = fsutil.MergeFS(joined, fs)
+        return joined
+
+
+def _check_duplicates(source: ExportContext, names: list[str]) -> None:
+    """Refuse two platforms with a file of the same name in one folder."""
+    seen: dict[bytes, str] = {}
+    for name in names:
+        for path, node in walk(source.root(name)):
+            if node.is_dir():
+                continue
+            if path in seen:
+                shown = path.decode("utf-8", "replace")
+                raise ExportError(
+                    f"cannot overwrite {shown} from {seen[path]} with {name} when split option is disabled"
+                )
+            seen[path] = name
+
+
+class TarExporter(_TreeExporter):
+    """Sends a tar stream to a client's file."""
+
+    name = "exporting to client tarball"
+
+    async def export(self, ctx: Context, source: ExportContext, writer: VertexWriter) -> dict[str, str]:
+        names = source.platforms() or [""]
+        trees = [(name, *self.fs(source, name)) for name in names]
+        fs: fsutil.FS = trees[0][1]
+        if source.snapshots is not None:
+            fs = fsutil.SubDirFS([fsutil.Dir(self.folder(name, epoch), tree) for name, tree, epoch in trees])
+        timed, stop = context.with_timeout(ctx, _WAIT_SECONDS)
+        try:
+            caller = await source.manager.get(timed, source.session_id)
+        finally:
+            stop()
+        file = await copy_file_writer(ctx, {}, self.index, caller)
+        done = writer.one_off("sending tarball")
+        try:
+            await fsutil.write_tar(ctx, fs, file)
+            await file.close()
+        except BaseException:
+            file.abort()
+            raise
+        done()
+        return {}

@@ -1,0 +1,316 @@
+"""A build: from the request to its result and its exports.
+
+Mirrors solver/llbsolver/solver.go and bridge.go, v0.32.2.
+
+A build's result comes from a definition, from a frontend, or, where the request names neither, from the client
+itself: it works through the gateway under the build's id and returns a result. Then every tree of the result is
+made, and every exporter runs.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from fake_buildkitd.errors import UnsupportedError, with_definition_source
+from fake_buildkitd.exporters import ExportContext, Exporter, resolve_exporter
+from fake_buildkitd.frontend._bridge import Frontend, FrontendResult, Ref
+from fake_buildkitd.progress import Progress, VertexWriter
+from fake_buildkitd.solver import Flights, JobSolver, SourceFunc, digest_of, load
+from fake_buildkitd.sources import LocalSource
+from fake_buildkitd.store import Snapshot, Store, Tree
+from fake_buildkitd.store._tree import PathError, clean
+from pybuildkit.api.services.control import control_pb2
+from pybuildkit.client._graph import Vertex as ClientVertex
+from pybuildkit.client._graph import VertexWarning
+from pybuildkit.golang import context
+from pybuildkit.golang.context import Context
+from pybuildkit.golang.errgroup import with_context
+from pybuildkit.golang.errors import BuildkitError
+from pybuildkit.golang.strconv import quote
+from pybuildkit.session import Manager
+from pybuildkit.solver.pb import ops_pb2 as pb
+from pybuildkit.util import entitlements
+
+CACHE_EXPORTERS = frozenset({"registry", "local", "gha", "s3", "azblob"})
+
+
+async def dockerfile_frontend(
+    ctx: Context, bridge: Job, opts: Mapping[str, str], inputs: Mapping[str, pb.Definition]
+) -> FrontendResult:
+    """The frontend dockerfile.v0, imported when it is first used."""
+    from fake_buildkitd.frontend.dockerfile import build
+
+    return await build(ctx, bridge, opts, inputs)
+
+
+@dataclass
+class JobOptions:
+    """What all builds of a daemon share."""
+
+    store: Callable[[], Store]
+    manager: Manager
+    worker_id: str
+    flights: Flights = field(default_factory=Flights)
+    frontends: dict[str, Frontend] = field(default_factory=dict)
+    clock: Callable[[], int] = time.time_ns
+
+
+class JobRef:
+    """The result of a definition in a build; solved when somebody asks for it, and once."""
+
+    def __init__(self, job: Job, definition: pb.Definition) -> None:
+        self.definition = definition
+        self._job = job
+        self._task: asyncio.Task[Snapshot | None] | None = None
+
+    async def result(self, ctx: Context) -> Snapshot | None:
+        """The tree, None for an empty one.
+
+        Raises:
+            BuildkitError: with the failed vertex and its source lines.
+        """
+        if self._task is None:
+            self._task = self._job.start(self._solve())
+        return await context.run(ctx, asyncio.shield(self._task))
+
+    async def _solve(self) -> Snapshot | None:
+        try:
+            return await self._job.solver.solve(self._job.ctx, load(self.definition))
+        except BuildkitError as err:
+            raise with_definition_source(err, self.definition) from err
+
+
+class Job:
+    """One build; a Bridge for its frontend.
+
+    Args:
+        ctx: ends the build.
+        request: what is to be built.
+        options: the daemon's.
+    """
+
+    def __init__(self, ctx: Context, request: control_pb2.SolveRequest, options: JobOptions) -> None:
+        self.ctx, self._cancel = context.with_cancel(ctx)
+        self.id = request.Ref
+        self.request = request
+        self.session_id = request.Session
+        self.progress = Progress(options.clock)
+        self.started = options.clock()
+        self.completed: int | None = None
+        self.error: BaseException | None = None
+        self.response: dict[str, str] = {}
+        self._options = options
+        self._solver: JobSolver | None = None
+        self._tasks: set[asyncio.Task[Snapshot | None]] = set()
+        self._returned: asyncio.Future[FrontendResult] | None = None
+
+    @property
+    def store(self) -> Store:
+        """The daemon's store, opened when it is first used."""
+        return self._options.store()
+
+    @property
+    def solver(self) -> JobSolver:
+        """The build's solver."""
+        if self._solver is None:
+            options = self._options
+            local = LocalSource(self.store, options.manager, self.session_id)
+            sources: dict[str, SourceFunc] = {"local": local}
+            self._solver = JobSolver(self.store, self.progress, sources, options.flights, options.worker_id)
+        return self._solver
+
+    def start(self, solve) -> asyncio.Task[Snapshot | None]:  # type: ignore[no-untyped-def]  # a coroutine
+        """Run part of the build in a task that ends with the build."""
+        task: asyncio.Task[Snapshot | None] = asyncio.ensure_future(solve)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(lambda done: done.cancelled() or done.exception())
+        return task
+
+    # The bridge.
+
+    def ref(self, definition: pb.Definition) -> JobRef | None:
+        """The result of a definition; None for an empty one."""
+        return JobRef(self, definition) if getattr(definition, "def") else None
+
+    async def read_file(self, ctx: Context, ref: Ref | None, name: str) -> bytes:
+        """The content of a file of a result."""
+        import errno
+
+        path = name.encode("utf-8", "surrogateescape")
+        snapshot = await ref.result(ctx) if ref is not None else None
+        tree = Tree(snapshot.root if snapshot is not None else None)
+        node = tree.stat(clean(path))
+        if node is None:
+            raise PathError("open", path, errno.ENOENT)
+        if not node.is_regular():
+            raise BuildkitError(f"{name} is not a regular file")
+        return await asyncio.to_thread(self.store.get_blob, node.blob)
+
+    def warn(self, warning: VertexWarning) -> None:
+        """Add a warning to the build's statuses."""
+        self.progress.write(self.progress.new_id(), warning)
+
+    def fail_vertex(self, name: str, err: BaseException) -> None:
+        """Show a step of a frontend's own that failed."""
+        self.writer(name, name).start()(err)
+
+    def writer(self, name: str, identity: str) -> VertexWriter:
+        """The statuses of a step that is no operation."""
+        return VertexWriter(self.progress, ClientVertex(digest=digest_of(identity.encode()), name=name))
+
+    async def frontend(
+        self, ctx: Context, name: str, opts: Mapping[str, str], inputs: Mapping[str, pb.Definition]
+    ) -> FrontendResult:
+        """The result of a frontend.
+
+        Raises:
+            BuildkitError: there is no such frontend, or it fails.
+        """
+        opts = dict(opts)
+        if name == "gateway.v0":
+            source = opts.pop("source", "")
+            if source != "dockerfile.v0" and not source.startswith("docker/dockerfile"):
+                raise UnsupportedError(f"frontend {source}: this daemon cannot run images, use dockerfile.v0")
+            name = "dockerfile.v0"
+        run = self._options.frontends.get(name)
+        if run is None:
+            raise BuildkitError(f"invalid frontend: {name}")
+        return await run(ctx, self, opts, inputs)
+
+    # The build.
+
+    async def run(self, register: Callable[[Job], None]) -> dict[str, str]:
+        """Build and export; `register` makes the build known to the gateway.
+
+        Returns:
+            what the exporters tell the client.
+
+        Raises:
+            BuildkitError: what went wrong.
+        """
+        try:
+            exporters = self._resolve()
+            result = await self._result(register)
+            self.response = await self._finish(result, exporters)
+            return self.response
+        except BaseException as err:
+            self.error = err
+            raise
+        finally:
+            await self._close()
+
+    def _resolve(self) -> list[Exporter]:
+        request = self.request
+        if not request.Exporters and request.ExporterDeprecated:
+            request.Exporters.add(Type=request.ExporterDeprecated, Attrs=request.ExporterAttrsDeprecated)
+        epoch = request.FrontendAttrs.get("build-arg:SOURCE_DATE_EPOCH", "")
+        exporters: list[Exporter] = []
+        for index, entry in enumerate(request.Exporters):
+            attrs = dict(entry.Attrs)
+            if epoch.lstrip("-").isdigit():
+                attrs.setdefault("source-date-epoch", epoch)
+            exporters.append(resolve_exporter(entry.Type, index, attrs))
+        for cache in request.Cache.Exports:
+            if cache.Type in CACHE_EXPORTERS:
+                raise UnsupportedError(f"cache export {quote(cache.Type)} is not supported by this daemon")
+            if cache.Type != "inline":
+                raise BuildkitError(f"unknown cache exporter: {quote(cache.Type)}")
+        for cache in request.Cache.Imports:
+            name = next((value for value in (cache.Attrs.get("ref"), cache.Attrs.get("src")) if value), cache.Type)
+            refused = UnsupportedError(f"cache import {quote(cache.Type)} is not supported by this daemon")
+            self.fail_vertex(f"importing cache manifest from {name}", refused)
+        entitlements.white_list(request.Entitlements, [])
+        return exporters
+
+    async def _result(self, register: Callable[[Job], None]) -> FrontendResult:
+        request = self.request
+        if request.HasField("Definition") and getattr(request.Definition, "def"):
+            if request.Frontend:
+                raise BuildkitError("cannot solve with Definition and Frontend specified")
+            return FrontendResult(ref=self.ref(request.Definition))
+        if request.Frontend:
+            inputs = dict(request.FrontendInputs)
+            return await self.frontend(self.ctx, request.Frontend, request.FrontendAttrs, inputs)
+        if request.HasField("Definition"):
+            return FrontendResult()
+        self._returned = asyncio.get_running_loop().create_future()
+        register(self)
+        return await context.run(self.ctx, self._returned)
+
+    def returned(self, result: FrontendResult | BaseException) -> None:
+        """What the client, working through the gateway, gives as the build's result or error."""
+        if self._returned is None or self._returned.done():
+            raise BuildkitError("return already called")
+        if isinstance(result, BaseException):
+            self._returned.set_exception(result)
+        else:
+            self._returned.set_result(result)
+
+    async def _finish(self, result: FrontendResult, exporters: list[Exporter]) -> dict[str, str]:
+        group, ctx = with_context(self.ctx)
+        for ref in result.all():
+
+            async def evaluate(ref: Ref = ref) -> None:
+                await ref.result(ctx)
+
+            await group.go(evaluate)
+        await group.wait()
+        source = (
+            ExportContext(
+                self.store,
+                self._options.manager,
+                self.session_id,
+                await result.ref.result(self.ctx) if result.ref is not None else None,
+                await self._snapshots(result),
+                result.metadata,
+            )
+            if exporters
+            else None
+        )
+        response: dict[str, str] = {}
+        group, ctx = with_context(self.ctx)
+        for index, exporter in enumerate(exporters):
+
+            async def export(index: int = index, exporter: Exporter = exporter) -> None:
+                assert source is not None
+                response.update(await self._export(ctx, index, exporter, source))
+
+            await group.go(export)
+        await group.wait()
+        for key, value in result.metadata.items():
+            if key.startswith("frontend."):
+                response[key] = value.decode("utf-8", "replace")
+        return response
+
+    async def _snapshots(self, result: FrontendResult) -> dict[str, Snapshot | None] | None:
+        if result.refs is None:
+            return None
+        return {name: await ref.result(self.ctx) if ref is not None else None for name, ref in result.refs.items()}
+
+    async def _export(self, ctx: Context, index: int, exporter: Exporter, source: ExportContext) -> dict[str, str]:
+        writer = self.writer(exporter.name, f"{self.session_id}-export-{index}")
+        done = writer.start()
+        try:
+            response = await exporter.export(ctx, source, writer)
+        except BaseException as err:
+            done(err if isinstance(err, BuildkitError | OSError) else context.CanceledError())
+            raise
+        done(None)
+        return response
+
+    async def _close(self) -> None:
+        self._cancel()
+        if self._solver is not None:
+            await self._solver.close()
+        tasks = list(self._tasks)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        if self._returned is not None:
+            self._returned.cancel()
+        self.completed = self.progress.clock()
+        self.progress.close()

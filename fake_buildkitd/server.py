@@ -1,0 +1,148 @@
+"""The daemon: its services together, on any connection.
+
+Use:
+    async with Daemon() as daemon:                 everything in memory, for tests
+        await daemon.serve(stream)
+    async with Daemon(state="/var/lib/x") as …     what it builds is kept in a folder
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import time
+from collections.abc import Callable
+from types import TracebackType
+
+from fake_buildkitd.control import PACKAGE, VERSION, Control
+from fake_buildkitd.errors import to_status
+from fake_buildkitd.gateway import Gateway
+from fake_buildkitd.jobs import JobOptions, dockerfile_frontend
+from fake_buildkitd.store import DiskStore, MemoryStore, Store
+from pybuildkit import identity
+from pybuildkit.api.types import worker_pb2
+from pybuildkit.golang import context
+from pybuildkit.golang.context import Context
+from pybuildkit.rpc import ByteStream, Server
+from pybuildkit.rpc.health import add_health
+from pybuildkit.session import HealthCheckConfig, Manager
+from pybuildkit.solver.pb import platforms_from_spec
+from pybuildkit.third_party import platforms
+
+
+class Daemon:
+    """A BuildKit daemon.
+
+    Args:
+        state: the folder for what is built; None to keep it in memory.
+        wait: seconds to wait while another process uses that folder.
+        health: how sessions are watched; None for BuildKit's own way.
+        clock: gives the time in nanoseconds.
+
+    Raises:
+        StoreError: the folder cannot be used, or is used by another process.
+    """
+
+    def __init__(
+        self,
+        *,
+        state: str | None = None,
+        wait: float = 0,
+        health: HealthCheckConfig | None = None,
+        clock: Callable[[], int] = time.time_ns,
+    ) -> None:
+        self._clock = clock
+        self._store: Store | None = DiskStore(state, wait=wait, clock=clock) if state is not None else None
+        self._ctx, self._cancel = context.with_cancel(context.background())
+        self._worker_id = _worker_id(state)
+        self.manager = Manager(health)
+        self.options = JobOptions(self.store, self.manager, self._worker_id, clock=clock)
+        self.options.frontends["dockerfile.v0"] = dockerfile_frontend  # type: ignore[assignment]  # a Job is the bridge
+        gateway = Gateway(self.workers)
+        self.control = Control(self.options, gateway, self.workers)
+        self.server = Server(to_status=to_status)
+        self.control.register(self.server)
+        gateway.register(self.server)
+        add_health(self.server)
+
+    def store(self) -> Store:
+        """Where results are kept."""
+        if self._store is None:
+            self._store = MemoryStore(self._clock)
+        return self._store
+
+    def workers(self) -> list[worker_pb2.WorkerRecord]:
+        """The daemon's worker."""
+        labels = {
+            "org.mobyproject.buildkit.worker.executor": "none",
+            "org.mobyproject.buildkit.worker.hostname": socket.gethostname(),
+            "org.mobyproject.buildkit.worker.network": "none",
+            "org.mobyproject.buildkit.worker.snapshotter": "tree",
+        }
+        here = platforms.normalize(platforms.default_spec())
+        record = worker_pb2.WorkerRecord(ID=self._worker_id, Labels=labels, platforms=platforms_from_spec([here]))
+        record.BuildkitVersion.package = PACKAGE
+        record.BuildkitVersion.version = VERSION
+        return [record]
+
+    async def __aenter__(self) -> Daemon:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, err: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def serve(self, stream: ByteStream, ctx: Context | None = None) -> None:
+        """Serve one connection until it ends.
+
+        Raises:
+            BuildkitError: the peer broke the protocol.
+        """
+        joined, cancel = context.with_cancel(self._ctx)
+        stop = context.after_func(ctx, cancel) if ctx is not None else None
+        try:
+            await self.server.serve(stream, joined)
+        finally:
+            if stop is not None:
+                stop()
+            cancel()
+
+    async def serve_socket(self, sock: socket.socket) -> None:
+        """Serve one connected socket until the connection ends."""
+        await self.server.serve_socket(sock, self._ctx)
+
+    async def listen(self, sock: socket.socket) -> None:
+        """Serve every connection that a listening socket accepts, until `stop`."""
+        await self.server.listen(sock, self._ctx)
+
+    def stop(self) -> None:
+        """End all connections."""
+        self._cancel()
+
+    async def close(self) -> None:
+        """End all connections and let go of the state."""
+        self._cancel()
+        if self._store is not None:
+            await asyncio.to_thread(self._store.close)
+            self._store = None
+
+
+def _worker_id(state: str | None) -> str:
+    """The worker's id, the same for the same state."""
+    if state is None:
+        return identity.new_id()
+    path = os.path.join(state, "workerid")
+    try:
+        with open(path, encoding="ascii") as file:
+            known = file.read().strip()
+        if known:
+            return known
+    except FileNotFoundError:
+        pass
+    worker = identity.new_id()
+    with open(path + ".tmp", "w", encoding="ascii") as file:
+        file.write(worker)
+    os.replace(path + ".tmp", path)
+    return worker
