@@ -227,6 +227,10 @@ def _port_number(port: str) -> int:
         raise DialError(f"dial tcp: lookup tcp/{port}: unknown port", err) from err
 
 
+def _peer_text(host: str, port: int, family: socket.AddressFamily) -> str:
+    return f"[{host}]:{port}" if family == socket.AF_INET6 else f"{host}:{port}"
+
+
 def connect_tcp(address: str, timeout: float | None) -> socket.socket:
     """A connected TCP socket, without Nagle's delay.
 
@@ -250,8 +254,7 @@ def connect_tcp(address: str, timeout: float | None) -> socket.socket:
             return sock
         except OSError as err:
             sock.close()
-            where = str(peer[0])
-            shown = f"[{where}]:{peer[1]}" if family == socket.AF_INET6 else f"{where}:{peer[1]}"
+            shown = _peer_text(str(peer[0]), int(peer[1]), family)
             timed_out = isinstance(err, TimeoutError) or err.errno is None
             reason = "i/o timeout" if timed_out else f"connect: {os.strerror(err.errno or 0).lower()}"
             failure = failure or DialError(f"dial tcp {shown}: {reason}", err)

@@ -95,8 +95,10 @@ def layers(err: BaseException | None) -> Iterator[BaseException]:
         yield current
         if isinstance(current, JoinedError):
             pending[:0] = current.errors
-        elif current.__cause__ is not None:
-            pending.insert(0, current.__cause__)
+            continue
+        # A wrapped error is reached although "raise … from" has named another cause.
+        inner = current.cause if isinstance(current, WrappedError) else None
+        pending[:0] = [err for err in (inner, current.__cause__) if err is not None]
 
 
 def find(err: BaseException | None, cls: type[E]) -> E | None:
