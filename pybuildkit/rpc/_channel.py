@@ -52,7 +52,7 @@ class ClientStream(MessageStream[Resp_co, Req_contra], Generic[Req_contra, Resp_
         super().__init__(link, self._response.deframer, method.encode_request, method.decode_response)
         self._ctx = ctx
         self._half_closed = False
-        self._head: asyncio.Future[None] | None = None
+        self._heads: list[asyncio.Future[None]] = []
         self._stop: Callable[[], bool] | None = None
         self.unprocessed = False
 
@@ -77,8 +77,9 @@ class ClientStream(MessageStream[Resp_co, Req_contra], Generic[Req_contra, Resp_
         """
         response = self._response
         while response.header is None:
-            self._head = asyncio.get_running_loop().create_future()
-            await self._head
+            head: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            self._heads.append(head)
+            await head
         if response.ended and not response.header and response.error is not None:
             raise response.error
         return response.header
@@ -112,8 +113,10 @@ class ClientStream(MessageStream[Resp_co, Req_contra], Generic[Req_contra, Resp_
         self._wake_head()
 
     def _wake_head(self) -> None:
-        if self._head is not None and not self._head.done():
-            self._head.set_result(None)
+        for head in self._heads:
+            if not head.done():
+                head.set_result(None)
+        self._heads.clear()
 
     # What the link tells.
 
@@ -173,14 +176,9 @@ class ClientStream(MessageStream[Resp_co, Req_contra], Generic[Req_contra, Resp_
     async def _single(self) -> Resp_co:
         """The only message of a call that is not server-streaming, once its status has come."""
         while not self._response.ended:
-            self._credit_partial()
             if len(self._deframer.messages) > 1:
                 break
-            self._receiver = asyncio.get_running_loop().create_future()
-            try:
-                await self._receiver
-            finally:
-                self._receiver = None
+            await self._wait_news()
         if self._response.error is not None:
             raise self._response.error
         if len(self._deframer.messages) > 1:

@@ -20,7 +20,7 @@ _BATCH_SIZE = 1 << 20
 class MessageStream(Generic[In, Out]):
     """The messages of one call.
 
-    One task may receive and another send at the same time; two that receive at once are an error of the program.
+    Tasks may receive and send at the same time; of several that receive, each message goes to one.
     """
 
     def __init__(
@@ -31,7 +31,7 @@ class MessageStream(Generic[In, Out]):
         self._deframer = deframer
         self._encode = encode
         self._decode = decode
-        self._receiver: asyncio.Future[None] | None = None
+        self._receivers: list[asyncio.Future[None]] = []
         self._early = 0
         self._held = 0
 
@@ -96,13 +96,17 @@ class MessageStream(Generic[In, Out]):
 
     async def _wait_message(self) -> None:
         while not self._deframer.messages and not self._raise_if_over():
-            assert self._receiver is None, "two tasks receive from one call"
-            self._credit_partial()
-            self._receiver = asyncio.get_running_loop().create_future()
-            try:
-                await self._receiver
-            finally:
-                self._receiver = None
+            await self._wait_news()
+
+    async def _wait_news(self) -> None:
+        """Wait until something has come."""
+        self._credit_partial()
+        receiver: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._receivers.append(receiver)
+        try:
+            await receiver
+        finally:
+            self._receivers.remove(receiver)
 
     def _credit_partial(self) -> None:
         """A message that is awaited may be larger than the window: what there is of it is given back early."""
@@ -117,12 +121,13 @@ class MessageStream(Generic[In, Out]):
         self._deframer.feed(event.data)
         if self._deframer.messages:
             self._wake_receiver()
-        elif self._receiver is not None:
+        elif self._receivers:
             self._credit_partial()
 
     def _wake_receiver(self) -> None:
-        if self._receiver is not None and not self._receiver.done():
-            self._receiver.set_result(None)
+        for receiver in self._receivers:
+            if not receiver.done():
+                receiver.set_result(None)
 
     # Sending.
 
