@@ -17,8 +17,8 @@ import re
 from collections.abc import Callable, Sequence
 
 from pybuildkit.golang.errors import BuildkitError
+from pybuildkit.third_party.patternmatcher import _regexp
 from pybuildkit.third_party.patternmatcher._match import BadPatternError, match
-from pybuildkit.third_party.patternmatcher._regexp import RegexpError, translate
 
 
 class PatternError(BuildkitError):
@@ -84,11 +84,9 @@ class Pattern:
         kind, expression = _analyse(self._cleaned)
         if kind is MatchType.REGEXP:
             try:
-                compiled = re.compile(translate(expression))
-            except (RegexpError, re.error, OverflowError) as err:
+                self._find = _regexp.compile(expression)
+            except _regexp.RegexpError as err:
                 raise BadPatternError from err
-            # where the "^" holds, a search would try every position of every name in vain
-            self._find = compiled.search if "|" in expression or "{" in expression else compiled.match
         self.expression = expression
         self._fixed = self._cleaned[:-2] if kind is MatchType.PREFIX else self._cleaned[2:]
         self.match_type = kind

@@ -97,6 +97,9 @@ MATCHES: list[tuple[str, str, bool]] = [
     ("a?", "a\n", True),
     ("a[b]", "ab\n", False),
     ("[\\\\d]", "5", False),
+    ("*|x", "anything", True),
+    ("a{2}?", "aab", True),
+    ("a{2}?", "a{2}x", False),
 ]
 
 MULTI: list[tuple[list[str], str, bool]] = [
@@ -314,6 +317,32 @@ def test_translate(expression: str, text: str, wanted: bool) -> None:
 def test_translate_refuses(expression: str) -> None:
     with pytest.raises(RegexpError):
         translate(expression)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "text"),
+    [
+        ("*a*a*a*a*a*a*a*b", "a" * 250),
+        ("**/a/**/a/**/a/**/a/**/a/**/b*", "a/" * 500 + "c"),
+        ("**/**/**/**/**/**/b*", "a/" * 500 + "c"),
+    ],
+)
+def test_many_stars_take_no_time(pattern: str, text: str) -> None:
+    """Each would take hours if every way to share the text were tried."""
+    assert not matches(text, [pattern])
+
+
+_PIECES = st.lists(st.sampled_from(["*", "**", "**/", "a", "b", "/", "?", ".", "\\*", "é", "-"]), max_size=9)
+
+
+@given(_PIECES, st.text("ab/.\n*é", max_size=10))
+def test_fewer_ways_match_the_same(pieces: list[str], text: str) -> None:
+    import re
+
+    pattern = Pattern(re.sub("/+", "/", "".join(pieces)), False)
+    pattern.compile()
+    if pattern.match_type is MatchType.REGEXP:
+        assert pattern.match(text) == (re.search(translate(pattern.expression), text) is not None)
 
 
 @given(st.text("ab*?[]^-!\\/.d\n", max_size=8), st.text("ab/*\n\udcff", max_size=6))
