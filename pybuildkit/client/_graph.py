@@ -193,10 +193,10 @@ def format_time(nanos: int) -> str:
     Raises:
         StatusError: the year is not within 0 to 9999.
     """
-    seconds, fraction = divmod(nanos, NANOS)
+    fraction = nanos % NANOS
     if fraction == 0:
-        return _seconds_text(seconds) + "Z"
-    return f"{_seconds_text(seconds)}.{fraction:09}".rstrip("0") + "Z"
+        return _seconds_text(nanos // NANOS) + "Z"
+    return f"{_seconds_text(nanos // NANOS)}.{fraction:09}".rstrip("0") + "Z"
 
 
 _TIME = re.compile(
@@ -235,13 +235,9 @@ def parse_time(text: str) -> int:
     return seconds * NANOS + int((match.group(7) or "0")[:9].ljust(9, "0"))
 
 
-def _base64(data: bytes) -> str:
-    return b2a_base64(data, newline=False).decode("ascii")
-
-
 def bytes_to_json(data: bytes) -> str:
     """A JSON string of base64, or null for `NIL`."""
-    return "null" if data is NIL else f'"{_base64(data)}"'
+    return "null" if data is NIL else f'"{b2a_base64(data, newline=False).decode("ascii")}"'
 
 
 def _vertex_json(vertex: Vertex) -> str:

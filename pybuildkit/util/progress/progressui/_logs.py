@@ -9,13 +9,14 @@ from __future__ import annotations
 import zlib
 from collections import deque
 from collections.abc import Iterator
+from typing import Literal
 
 BLOCK_BYTES = 256 * 1024
 MAX_COMPRESSED = 16 * 1024 * 1024
 
 
 class LogArchive:
-    """Lines of bytes, none of which holds a line feed."""
+    """Lines of bytes, none of which holds a line feed; `[-1]` is the newest, the only one that can be changed."""
 
     __slots__ = ("_blocks", "_compressed", "_open", "_open_bytes", "dropped")
 
@@ -41,11 +42,12 @@ class LogArchive:
         self._open.append(line)
         self._open_bytes += len(line) + 1
 
-    def extend_last(self, data: bytes) -> None:
-        """Add to the newest line; an archive without lines is left alone."""
-        if self._open:
-            self._open[-1] += data
-            self._open_bytes += len(data)
+    def __getitem__(self, index: Literal[-1]) -> bytes:
+        return self._open[index]
+
+    def __setitem__(self, index: Literal[-1], line: bytes) -> None:
+        self._open_bytes += len(line) - len(self._open[index])
+        self._open[index] = line
 
     def compress(self) -> None:
         """Put away all lines but the newest, which may still grow."""

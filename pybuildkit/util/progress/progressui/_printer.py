@@ -166,25 +166,25 @@ class TextMux:
         return progress >= MIN_PROGRESS_DELTA or subtract(status.timestamp, last[1]) >= MIN_TIME_DELTA
 
     def _print_logs(self, vertex: TraceVertex) -> None:
+        """Print the new lines, and keep them for the error block and an unfinished one for its end."""
         if not vertex.logs:
             return
-        last = len(vertex.logs) - 1
+        lines, newest = vertex.logs, vertex.logs[-1]
+        number = b"#%d " % vertex.index
+        if vertex.logs_offset == 0:
+            self._out.append(number)
+        else:
+            lines[0] = lines[0][vertex.logs_offset :]
+        self._out.append((b"\n" + number).join(lines))
         if vertex.logs_buffer is None:
             vertex.logs_buffer = LogsRing()
-        number = b"#%d " % vertex.index
-        for index, line in enumerate(vertex.logs):
-            if index == 0 and vertex.logs_offset != 0:
-                line = line[vertex.logs_offset :]
-            else:
-                self._out.append(number)
-            self._out.append(line)
-            if index != last or not vertex.logs_partial:
-                self._out.append(b"\n")
-            vertex.logs_buffer.put(line, advance=not vertex.logs_partial)
         if vertex.logs_partial:
-            del vertex.logs[:-1]
-            vertex.logs_offset = len(vertex.logs[0])
+            vertex.logs_buffer.replace(lines[-1])
+            vertex.logs = [newest]
+            vertex.logs_offset = len(newest)
         else:
+            self._out.append(b"\n")
+            vertex.logs_buffer.extend(lines)
             vertex.logs = []
             vertex.logs_offset = 0
 

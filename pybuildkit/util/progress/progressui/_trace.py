@@ -32,6 +32,8 @@ MAX_STATUSES = 10_000
 TERM_PAD = 10
 TERM_HEIGHT_MIN = 6
 LOGS_BUFFER_SIZE = 10
+_SECOND = 1_000_000_000
+_TEN_SECONDS = 10 * _SECOND
 CANCELED = b"context canceled"
 
 
@@ -61,11 +63,17 @@ class LogsRing:
         self._lines: list[bytes | None] = [None] * LOGS_BUFFER_SIZE
         self._index = 0
 
-    def put(self, line: bytes, *, advance: bool) -> None:
-        """Set the current place, and go on to the next one."""
-        self._lines[self._index] = line
-        if advance:
+    def extend(self, lines: list[bytes]) -> None:
+        """Add finished lines, each in the next place."""
+        skipped = max(len(lines) - LOGS_BUFFER_SIZE, 0)
+        self._index = (self._index + skipped) % LOGS_BUFFER_SIZE
+        for line in lines[skipped:]:
+            self._lines[self._index] = line
             self._index = (self._index + 1) % LOGS_BUFFER_SIZE
+
+    def replace(self, line: bytes) -> None:
+        """Set the current place and stay there."""
+        self._lines[self._index] = line
 
     def lines(self) -> list[bytes]:
         """What is kept, from the current place on."""
@@ -105,11 +113,11 @@ class TraceVertex:
         self.merged_intervals: list[Interval] = []
         self.hidden = False
 
-    def touch(self, now: int, count: int = 1) -> None:
-        """Count things that happened since the step was printed last."""
+    def touch(self, clock: Clock) -> None:
+        """Count a thing that happened since the step was printed last."""
         if self.count == 0:
-            self.last_block_time = now
-        self.count += count
+            self.last_block_time = clock()
+        self.count += 1
 
     def most_recent_interval(self) -> Interval | None:
         """The newest span, or None before the start."""
@@ -301,7 +309,7 @@ class Trace:
             or vertex.cached != old.cached
             or vertex.error != old.error
         ):
-            known.touch(self.clock())
+            known.touch(self.clock)
             self.updates[vertex.digest] = None
         known.prev = vertex
 
@@ -316,7 +324,7 @@ class Trace:
         if change.newly_revealed:
             self.vertexes.append(group)
         if change.changed:
-            group.touch(self.clock())
+            group.touch(self.clock)
             self.updates[group.vertex.digest] = None
         group.job_cached = False
 
@@ -333,14 +341,14 @@ class Trace:
         known.by_id[status.id] = status
         known.status_updates.add(status.id)
         self.updates[known.vertex.digest] = None
-        known.touch(self.clock())
+        known.touch(self.clock)
 
     def _update_warning(self, warning: VertexWarning) -> None:
         known = self.by_digest.get(warning.vertex)
         if known is None or len(known.warnings) >= MAX_STATUSES:
             return
         known.warnings.append(warning)
-        known.touch(self.clock())
+        known.touch(self.clock)
 
     def _update_log(self, log: VertexLog, term_width: int) -> None:
         known = self.by_digest.get(log.vertex)
@@ -355,7 +363,7 @@ class Trace:
             data = clean_log(data)
         self._append_log(known, data, log.timestamp)
         self.updates[known.vertex.digest] = None
-        known.touch(self.clock())
+        known.touch(self.clock)
 
     def _write_term(self, known: TraceVertex, data: bytes, term_width: int) -> None:
         if known.term is None:
@@ -371,35 +379,33 @@ class Trace:
         if not data:
             known.logs_partial = known.logs_partial or not self.clean
             return
-        lines = data.split(b"\n")
-        partial = bool(lines[-1])
-        if not partial:
-            lines.pop()
         if self.keeps_archive and known.archive is None:
             known.archive = LogArchive()
-        target = known.archive if known.archive is not None else known.logs
-        first = 0
+        target = known.logs if known.archive is None else known.archive
+        lines = data.split(b"\n")
+        is_partial = bool(lines[-1])
+        if not is_partial:
+            lines.pop()
         if known.logs_partial and target:
-            first = 1
-            if known.archive is not None:
-                known.archive.extend_last(lines[0])
-            else:
-                known.logs[-1] += lines[0]
-        if len(lines) > first:
+            target[-1] += lines[0]
+            del lines[0]
+        if lines:
             prefix = self._log_prefix(known, timestamp)
-            for index in range(first, len(lines)):
-                target.append(prefix + lines[index])
-        known.logs_partial = partial
+            for line in lines:
+                target.append(prefix + line)
+        known.logs_partial = is_partial
 
     def _log_prefix(self, known: TraceVertex, timestamp: int) -> bytes:
-        span = known.most_recent_interval()
-        elapsed = 0.0
-        if span is not None and span.start is not None:
-            elapsed = seconds(subtract(timestamp, span.start))
-            if self.clean:
-                elapsed = max(elapsed, 0.0)
-        precision = 3 if elapsed < 10 else 2 if elapsed < 100 else 1
-        return b"%.*f " % (precision, elapsed)
+        start = known.merged_intervals[-1].start if known.merged_intervals else None
+        if start is None:
+            return b"0.000 "
+        nanos = timestamp - start
+        if 0 <= nanos < _TEN_SECONDS:
+            return b"%.3f " % (nanos // _SECOND + nanos % _SECOND / 1e9)
+        elapsed = seconds(subtract(timestamp, start))
+        if self.clean:
+            elapsed = max(elapsed, 0.0)
+        return b"%.*f " % (3 if elapsed < 10 else 2 if elapsed < 100 else 1, elapsed)
 
     def error_logs(self) -> bytes:
         """The error block of every step that failed: its name and its last lines of output."""
