@@ -62,6 +62,96 @@ def string(ns: int, offset: int | None = None) -> str:
     return _civil(ns, offset, " ") + _fraction(ns) + " " + _zone(offset, "", "+0000") + name
 
 
+_DAY_NAMES = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
+_MONTH_NAMES = (
+    "January",
+    "February",
+    "March",
+    "April",
+    "May",
+    "June",
+    "July",
+    "August",
+    "September",
+    "October",
+    "November",
+    "December",
+)
+# Longer elements come before those that they begin with.
+_ELEMENTS = (
+    *("January", "Jan", "Monday", "Mon", "MST", "2006", "01", "02", "03", "04", "05", "06", "002", "15", "PM", "pm"),
+    *("-07:00", "-0700", "-07", "Z07:00", "Z0700", "_2", "1", "2", "3", "4", "5"),
+)
+
+
+def format(ns: int, layout: str, offset: int | None = None) -> str:
+    """The time by a layout that shows how Go's reference time, Jan 2 15:04:05 2006 -0700, is to look."""
+    out: list[str] = []
+    position = 0
+    while position < len(layout):
+        digits = _fraction_digits(layout, position)
+        if digits:
+            out.append(_layout_fraction(ns, layout[position + 1], digits, layout[position]))
+            position += 1 + digits
+            continue
+        element = next((e for e in _ELEMENTS if layout.startswith(e, position)), None)
+        out.append(layout[position] if element is None else _element(ns, offset, element))
+        position += 1 if element is None else len(element)
+    return "".join(out)
+
+
+def _fraction_digits(layout: str, position: int) -> int:
+    """How many zeros or nines follow a point or comma, 0 where that is no fraction."""
+    if layout[position] not in ".," or layout[position + 1 : position + 2] not in ("0", "9"):
+        return 0
+    end = position + 1
+    while end < len(layout) and layout[end] == layout[position + 1]:
+        end += 1
+    return 0 if layout[end : end + 1] in _DIGITS else end - position - 1
+
+
+def _layout_fraction(ns: int, digit: str, count: int, point: str) -> str:
+    text = f"{ns % SECOND:09d}"[:count].ljust(count, "0")
+    text = text.rstrip("0") if digit == "9" else text
+    return point + text if text else ""
+
+
+def _element(ns: int, offset: int | None, element: str) -> str:
+    year, month, day, hour, minute, second = civil(ns, offset)
+    days = (ns // SECOND + (offset or 0)) // 86400
+    weekday = _DAY_NAMES[(days + 3) % 7]
+    texts = {
+        "January": _MONTH_NAMES[month - 1],
+        "Jan": _MONTH_NAMES[month - 1][:3],
+        "Monday": weekday,
+        "Mon": weekday[:3],
+        "MST": "UTC" if offset is None else _zone(offset, "", "+0000"),
+        "2006": f"{year:04d}",
+        "06": f"{year % 100:02d}",
+        "01": f"{month:02d}",
+        "1": str(month),
+        "02": f"{day:02d}",
+        "_2": f"{day:2d}",
+        "2": str(day),
+        "002": f"{days - _days(year, 1, 1) + 1:03d}",
+        "15": f"{hour:02d}",
+        "03": f"{hour % 12 or 12:02d}",
+        "3": str(hour % 12 or 12),
+        "04": f"{minute:02d}",
+        "4": str(minute),
+        "05": f"{second:02d}",
+        "5": str(second),
+        "PM": "PM" if hour >= 12 else "AM",
+        "pm": "pm" if hour >= 12 else "am",
+        "-07:00": _zone(offset or 0, ":", "+00:00"),
+        "-0700": _zone(offset or 0, "", "+0000"),
+        "-07": _zone(offset or 0, "", "+0000")[:3],
+        "Z07:00": _zone(offset, ":", "Z"),
+        "Z0700": _zone(offset, "", "Z"),
+    }
+    return texts[element]
+
+
 def _zone(offset: int | None, colon: str, zulu: str) -> str:
     if not offset and (offset is None or zulu == "Z"):
         return zulu
@@ -74,13 +164,19 @@ def _fraction(ns: int) -> str:
     return f".{rest:09d}".rstrip("0") if rest else ""
 
 
-def _civil(ns: int, offset: int | None, between: str) -> str:
-    """Date and clock, without a fraction."""
+def civil(ns: int, offset: int | None = None) -> tuple[int, int, int, int, int, int]:
+    """Year, month, day, hour, minute and second."""
     days, second = divmod(ns // SECOND + (offset or 0), 86400)
     year, month, day = _date(days)
-    sign = "-" if year < 0 else ""
     minute, second = divmod(second, 60)
     hour, minute = divmod(minute, 60)
+    return year, month, day, hour, minute, second
+
+
+def _civil(ns: int, offset: int | None, between: str) -> str:
+    """Date and clock, without a fraction."""
+    year, month, day, hour, minute, second = civil(ns, offset)
+    sign = "-" if year < 0 else ""
     return f"{sign}{abs(year):04d}-{month:02d}-{day:02d}{between}{hour:02d}:{minute:02d}:{second:02d}"
 
 

@@ -1,0 +1,266 @@
+"""Values that know their Go type, for what Go does by reflection: templates, printing, JSON.
+
+Python's own bool, int, float and str stand for Go's; these classes stand for the rest. A value of a named type is a
+subclass with a `go_type`.
+"""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+    Method = Callable[..., object]
+
+
+class Int64(int):
+    """An int64."""
+
+    go_type = "int64"
+
+
+class Int32(int):
+    """An int32."""
+
+    go_type = "int32"
+
+
+def named(go_type: str, text: str) -> str:
+    """A text of a named string type."""
+
+    class NamedString(str):
+        __slots__ = ()
+
+    NamedString.go_type = go_type  # type: ignore[attr-defined]  # read by type_name
+    return NamedString(text)
+
+
+class Nil:
+    """A nil pointer, slice or map of a type."""
+
+    def __init__(self, go_type: str) -> None:
+        self.go_type = go_type
+
+    def __bool__(self) -> bool:
+        return False
+
+
+class Slice(list[object]):
+    """A slice; `is_nil` says whether it is nil rather than empty."""
+
+    def __init__(self, element_type: str, members: Iterable[object] = (), *, is_nil: bool = False) -> None:
+        super().__init__(members)
+        self.go_type = "[]" + element_type
+        self.is_nil = is_nil
+
+
+class Map(dict[str, object]):
+    """A map with keys of type string."""
+
+    def __init__(self, value_type: str, members: Mapping[str, object] = {}, *, is_nil: bool = False) -> None:
+        super().__init__(members)
+        self.go_type = "map[string]" + value_type
+        self.is_nil = is_nil
+
+
+class Field:
+    """A field of a struct: its name in Go, its name in JSON, its value, and whether JSON leaves it out when empty."""
+
+    __slots__ = ("json_name", "name", "omit_empty", "value")
+
+    def __init__(self, name: str, json_name: str, value: object, omit_empty: bool = False) -> None:
+        self.name = name
+        self.json_name = json_name
+        self.value = value
+        self.omit_empty = omit_empty
+
+
+class Struct:
+    """A struct, or a pointer to one.
+
+    Attributes:
+        go_type: such as `client.UsageInfo`, with a star in front where it is a pointer.
+        fields: in the order of the declaration.
+    """
+
+    def __init__(self, go_type: str, *fields: Field, is_pointer: bool = False) -> None:
+        self._name = go_type
+        self.is_pointer = is_pointer
+        self.fields = fields
+
+    @property
+    def go_type(self) -> str:
+        """The type's name."""
+        return "*" + self._name if self.is_pointer else self._name
+
+    def field(self, name: str) -> Field | None:
+        """The field of that name, or None."""
+        for field in self.fields:
+            if field.name == name:
+                return field
+        return None
+
+    def method(self, name: str) -> Method | None:
+        """The method of that name, or None."""
+        return None
+
+    def go_string(self) -> str | None:
+        """What the type's String method gives, None where it has none."""
+        return None
+
+    def go_json(self) -> object:
+        """The plain value that JSON shows."""
+        return {
+            field.json_name: to_json(field.value)
+            for field in self.fields
+            if not (field.omit_empty and _is_empty(field.value))
+        }
+
+
+def _is_empty(value: object) -> bool:
+    return not isinstance(value, Struct) and not value
+
+
+def to_json(value: object) -> object:
+    """What `golang.json.marshal` is to be given for a value."""
+    if isinstance(value, Struct):
+        return value.go_json()
+    if isinstance(value, Nil):
+        return None
+    if isinstance(value, dict):
+        from pybuildkit.golang.json import sorted_map
+
+        members = {str(key): to_json(member) for key, member in value.items()}
+        return None if getattr(value, "is_nil", False) else sorted_map(members)
+    if isinstance(value, (list, tuple)):
+        return None if getattr(value, "is_nil", False) else [to_json(member) for member in value]
+    return value
+
+
+def type_name(value: object) -> str:
+    """The name of a value's Go type."""
+    if value is None:
+        return "nil"
+    name = getattr(value, "go_type", None)
+    if isinstance(name, str):
+        return name
+    kinds: tuple[tuple[type, str], ...] = (
+        (bool, "bool"),
+        (int, "int"),
+        (float, "float64"),
+        (str, "string"),
+        (bytes, "[]uint8"),
+        (list, "[]interface {}"),
+        (dict, "map[string]interface {}"),
+    )
+    for kind, text in kinds:
+        if isinstance(value, kind):
+            return text
+    return type(value).__name__
+
+
+class Time(Struct):
+    """A time.Time, or a pointer to one; its JSON and its text are the time's."""
+
+    def __init__(self, ns: int, offset: int | None = None, *, is_pointer: bool = False) -> None:
+        super().__init__("time.Time", is_pointer=is_pointer)
+        self.ns = ns
+        self.offset = offset
+
+    def go_string(self) -> str:
+        from pybuildkit.golang import time
+
+        return time.string(self.ns, self.offset)
+
+    def go_json(self) -> object:
+        from pybuildkit.golang import time
+
+        return time.rfc3339_nano(self.ns, self.offset)
+
+    def method(self, name: str) -> Method | None:
+        simple: dict[str, Method] = {
+            "Unix": lambda: Int64(self.ns // 1_000_000_000),
+            "UnixMilli": lambda: Int64(self.ns // 1_000_000),
+            "UnixMicro": lambda: Int64(self.ns // 1_000),
+            "UnixNano": lambda: Int64(self.ns),
+            "String": self.go_string,
+            "UTC": lambda: Time(self.ns),
+            "Local": self._local,
+            "IsZero": self._is_zero,
+            "Nanosecond": lambda: self.ns % 1_000_000_000,
+            "Format": self._format,
+        }
+        parts = {"Year": 0, "Month": 1, "Day": 2, "Hour": 3, "Minute": 4, "Second": 5}
+        if name in parts:
+            return lambda: self._parts()[parts[name]]
+        return simple.get(name)
+
+    def _is_zero(self) -> bool:
+        from pybuildkit.golang import time
+
+        return self.ns == time.ZERO
+
+    def _local(self) -> Time:
+        from pybuildkit.golang import time
+
+        return Time(self.ns, time.local_offset(self.ns) or None)
+
+    def _parts(self) -> tuple[int, ...]:
+        from pybuildkit.golang import time
+
+        return time.civil(self.ns, self.offset)
+
+    def _format(self, layout: str) -> str:
+        from pybuildkit.golang import time
+
+        return time.format(self.ns, layout, self.offset)
+
+
+class Duration(Int64):
+    """A time.Duration."""
+
+    go_type = "time.Duration"
+
+    def go_string(self) -> str:
+        """The span as Go prints it."""
+        from pybuildkit.golang import duration
+
+        return duration.string(self)
+
+    def method(self, name: str) -> Method | None:
+        """The method of that name, or None."""
+        from pybuildkit.golang import duration
+
+        methods: dict[str, Method] = {
+            "String": self.go_string,
+            "Seconds": lambda: duration.seconds(self),
+            "Minutes": lambda: duration.seconds(self) / 60,
+            "Hours": lambda: duration.seconds(self) / 3600,
+            "Milliseconds": lambda: Int64(int(self / 1_000_000)),
+            "Microseconds": lambda: Int64(int(self / 1_000)),
+            "Nanoseconds": lambda: Int64(self),
+        }
+        return methods.get(name)
+
+
+class Enum(Int32):
+    """A protobuf enumeration: its text is the name of its value, its JSON the number."""
+
+    text = ""
+
+    @staticmethod
+    def of(go_type: str, number: int, text: str) -> Enum:
+        """The value of that number and name."""
+        value = Enum(number)
+        value.go_type = go_type
+        value.text = text
+        return value
+
+    def go_string(self) -> str:
+        """The name of the value."""
+        return self.text
+
+    def method(self, name: str) -> Method | None:
+        """The method of that name, or None."""
+        methods: dict[str, Method] = {"String": self.go_string, "Number": lambda: Int32(self)}
+        return methods.get(name)
