@@ -166,4 +166,5 @@ def _single(descriptor: FieldDescriptor, value: object, package: str) -> object:
 
 def _enum_name(descriptor: EnumDescriptor, number: int) -> str:
     value = descriptor.values_by_number.get(number)
-    return str(value.name) if value is not None else str(number)
+    name = value.name if value is not None else number
+    return str(name)
