@@ -10,12 +10,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
 from pybuildkit.api.services.control import _methods as control
 from pybuildkit.api.services.control import control_pb2
-from pybuildkit.client._dial import Credentials, Dialer, resolve
+from pybuildkit.client._dial import Credentials, resolve
 from pybuildkit.golang import context
 from pybuildkit.golang.errors import BuildkitError
 from pybuildkit.rpc import Channel, Code, Method, RpcError
@@ -25,6 +25,7 @@ from pybuildkit.util import grpcerrors
 if TYPE_CHECKING:
     from pybuildkit import session
     from pybuildkit.client._build import BuildFunc
+    from pybuildkit.client._dial import Dialer
     from pybuildkit.client._graph import SolveStatus
     from pybuildkit.client._info import Info
     from pybuildkit.client._solveopt import SolveOpt, SolveResponse
@@ -57,24 +58,23 @@ ClientOpt = Callable[[_Options], None]
 """Changes how a client connects; made by the `with_…` functions, applied in order."""
 
 
-def _merge_credentials(options: _Options, **fields: object) -> None:
-    given = {name: value for name, value in fields.items() if value}
-    options.credentials = replace(options.credentials or Credentials(), **given)  # type: ignore[arg-type]  # same names
+def _merge_credentials(options: _Options, given: Credentials) -> None:
+    options.credentials = (options.credentials or Credentials()).merge(given)
 
 
 def with_credentials(cert: str, key: str) -> ClientOpt:
     """Authenticate with a client certificate: paths of the PEM files."""
-    return lambda options: _merge_credentials(options, cert=cert, key=key)
+    return lambda options: _merge_credentials(options, Credentials(cert=cert, key=key))
 
 
 def with_server_config(server_name: str, ca_cert: str) -> ClientOpt:
     """Verify the daemon's certificate: the name on it and the path of the CA's PEM file."""
-    return lambda options: _merge_credentials(options, server_name=server_name, ca_cert=ca_cert)
+    return lambda options: _merge_credentials(options, Credentials(server_name=server_name, ca_cert=ca_cert))
 
 
 def with_server_config_system(server_name: str) -> ClientOpt:
     """Verify the daemon's certificate with the system's CA certificates."""
-    return lambda options: _merge_credentials(options, server_name=server_name, ca_cert_system=True)
+    return lambda options: _merge_credentials(options, Credentials(server_name=server_name, ca_cert_system=True))
 
 
 def with_context_dialer(dialer: Dialer) -> ClientOpt:

@@ -12,22 +12,21 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from pybuildkit.golang import errors, url
 from pybuildkit.golang.errors import BuildkitError
 from pybuildkit.golang.strconv import quote
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     import ssl
+    from collections.abc import Callable
 
     from pybuildkit.rpc import Endpoint
 
-DEFAULT_ADDRESS = "unix:///run/buildkit/buildkitd.sock"
+    Dialer = Callable[[float | None], Endpoint]
 
-Dialer = Callable[["float | None"], "Endpoint"]
+DEFAULT_ADDRESS = "unix:///run/buildkit/buildkitd.sock"
 
 
 class DialError(BuildkitError):
@@ -38,7 +37,6 @@ class DialError(BuildkitError):
         self.__cause__ = cause
 
 
-@dataclass(frozen=True, kw_only=True)
 class Credentials:
     """TLS files and names.
 
@@ -49,20 +47,37 @@ class Credentials:
         cert, key: paths of the client's certificate and key; "" for none.
     """
 
-    server_name: str = ""
-    ca_cert: str = ""
-    ca_cert_system: bool = False
-    cert: str = ""
-    key: str = ""
+    __slots__ = ("ca_cert", "ca_cert_system", "cert", "key", "server_name")
+
+    def __init__(
+        self, *, server_name: str = "", ca_cert: str = "", ca_cert_system: bool = False, cert: str = "", key: str = ""
+    ) -> None:
+        self.server_name = server_name
+        self.ca_cert = ca_cert
+        self.ca_cert_system = ca_cert_system
+        self.cert = cert
+        self.key = key
+
+    def merge(self, other: Credentials) -> Credentials:
+        """These, with what `other` names in their place."""
+        return Credentials(
+            server_name=other.server_name or self.server_name,
+            ca_cert=other.ca_cert or self.ca_cert,
+            ca_cert_system=other.ca_cert_system or self.ca_cert_system,
+            cert=other.cert or self.cert,
+            key=other.key or self.key,
+        )
 
 
-@dataclass(frozen=True, kw_only=True)
 class Target:
     """A daemon's address, resolved: how to dial it, and the authority to name in requests."""
 
-    dial: Dialer
-    authority: str
-    address: str
+    __slots__ = ("address", "authority", "dial")
+
+    def __init__(self, *, dial: Dialer, authority: str, address: str) -> None:
+        self.dial = dial
+        self.authority = authority
+        self.address = address
 
 
 def resolve(address: str, credentials: Credentials | None = None) -> Target:
