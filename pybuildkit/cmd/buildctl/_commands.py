@@ -1,7 +1,8 @@
 """The program's commands and flags, as data: no command's own module is loaded here.
 
 Mirrors the command tables of cmd/buildctl, v0.32.2, and the deprecated flags of v0.7.0 (hidden). Flags that BuildKit
-does not have: `--registry-auth-allow` and `--progress-fd` of `build`.
+does not have: `--registry-auth-allow` and `--progress-fd` of `build`. Its commands do not include `debug replay` and
+`debug timeline`.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from pybuildkit.golang.flag import (
 )
 
 _PACKAGE = "pybuildkit.cmd.buildctl"
+_DEBUG = f"{_PACKAGE}.debug"
 
 
 def global_flags() -> list[Flag]:
@@ -63,6 +65,10 @@ def commands() -> list[Command]:
 
 def _filter_flag() -> Flag:
     return StringSliceFlag("filter", "only what matches, in containerd's filter language", aliases=("f",))
+
+
+def _progress_flag() -> Flag:
+    return StringFlag("progress", "how it is shown: auto, tty, plain, quiet, rawjson, github or gitlab", "auto")
 
 
 def _verbose_flag() -> Flag:
@@ -128,7 +134,7 @@ def _build() -> Command:
 def _build_input_flags() -> list[Flag]:
     return [
         StringSliceFlag("output", "where a result goes, such as type=local,dest=out", aliases=("o",)),
-        StringFlag("progress", "how progress is shown: auto, tty, plain, quiet or rawjson", "auto"),
+        _progress_flag(),
         StringFlag("trace", "file that every status of the build is appended to, as JSON lines"),
         StringSliceFlag("local", "a folder that the build may read, as NAME=FOLDER"),
         StringSliceFlag("oci-layout", "an OCI image layout that the build may read, as ID=FOLDER"),
@@ -178,65 +184,85 @@ def _own_build_flags() -> list[Flag]:
 
 
 def _debug() -> Command:
-    package = f"{_PACKAGE}.debug"
     return Command(
-        "debug",
-        "look into a daemon",
-        commands=[
-            Command(
-                "dump-llb",
-                "print a build definition, from a file or standard input; needs no daemon",
-                f"{package}._dumpllb:dump_llb",
-                args_usage="<llbfile>",
-                flags=[BoolFlag("dot", "print a graph in dot's language")],
-            ),
-            Command(
-                "dump-metadata",
-                "print a stopped daemon's metadata",
-                f"{package}._dumpmetadata:dump_metadata",
-                flags=[StringFlag("root", "the daemon's state folder", _root())],
-            ),
-            Command(
-                "workers",
-                "list the daemon's workers",
-                f"{package}._workers:list_workers",
-                flags=[_filter_flag(), _verbose_flag(), _format_flag()],
-            ),
-            Command("info", "print the daemon's version", f"{package}._info:info", flags=[_format_flag()]),
-            Command(
-                "monitor",
-                "follow the builds that run and have run",
-                f"{package}._monitor:monitor",
-                flags=[
-                    BoolFlag("completed", "show the builds that have ended"),
-                    StringFlag("ref", "only this build"),
-                ],
-            ),
-            Command(
-                "logs",
-                "print the log of a build",
-                f"{package}._logs:logs",
-                flags=[
-                    StringFlag("progress", "how the log is shown: auto, tty, plain, quiet or rawjson", "auto"),
-                    BoolFlag("trace", "print the build's OpenTelemetry trace instead"),
-                ],
-            ),
-            Command(
-                "ctl",
-                "change the record of a build",
-                f"{package}._ctl:ctl",
-                flags=[
-                    BoolFlag("pin", "keep the record for good"),
-                    BoolFlag("unpin", "let the record be removed in time"),
-                    BoolFlag("delete", "remove the record"),
-                ],
-            ),
-            Command("get", "print a blob of the content store", f"{package}._get:get"),
-            Command(
-                "histories", "list the records of builds", f"{package}._histories:histories", flags=[_format_flag()]
-            ),
-        ],
+        "debug", "look into a daemon", commands=[*_file_commands(), *_record_commands(), *_own_debug_commands()]
     )
+
+
+def _file_commands() -> list[Command]:
+    """Those that look at files and at the daemon itself."""
+    return [
+        Command(
+            "dump-llb",
+            "print a build definition, from a file or standard input; needs no daemon",
+            f"{_DEBUG}._dumpllb:dump_llb",
+            args_usage="<llbfile>",
+            flags=[BoolFlag("dot", "print a graph in dot's language")],
+        ),
+        Command(
+            "dump-metadata",
+            "print a stopped daemon's metadata",
+            f"{_DEBUG}._dumpmetadata:dump_metadata",
+            flags=[StringFlag("root", "the daemon's state folder", _root())],
+        ),
+        Command(
+            "workers",
+            "list the daemon's workers",
+            f"{_DEBUG}._workers:list_workers",
+            flags=[_filter_flag(), _verbose_flag(), _format_flag()],
+        ),
+        Command("info", "print the daemon's version", f"{_DEBUG}._info:info", flags=[_format_flag()]),
+    ]
+
+
+def _record_commands() -> list[Command]:
+    """Those that look at the records of builds."""
+    return [
+        Command(
+            "monitor",
+            "follow the builds that run and have run",
+            f"{_DEBUG}._monitor:monitor",
+            flags=[BoolFlag("completed", "show the builds that have ended"), StringFlag("ref", "only this build")],
+        ),
+        Command(
+            "logs",
+            "print the log of a build",
+            f"{_DEBUG}._logs:logs",
+            flags=[_progress_flag(), BoolFlag("trace", "print the build's OpenTelemetry trace instead")],
+        ),
+        Command(
+            "ctl",
+            "change the record of a build",
+            f"{_DEBUG}._ctl:ctl",
+            flags=[
+                BoolFlag("pin", "keep the record for good"),
+                BoolFlag("unpin", "let the record be removed in time"),
+                BoolFlag("delete", "remove the record"),
+            ],
+        ),
+        Command("get", "print a blob of the content store", f"{_DEBUG}._get:get"),
+        Command("histories", "list the records of builds", f"{_DEBUG}._histories:histories", flags=[_format_flag()]),
+    ]
+
+
+def _own_debug_commands() -> list[Command]:
+    """Those that BuildKit does not have."""
+    return [
+        Command(
+            "replay",
+            "show a trace file as the build was shown",
+            f"{_DEBUG}._replay:replay",
+            args_usage="<trace>",
+            flags=[_progress_flag(), Float64Flag("speed", "how many times as fast; 0 for at once", 1.0)],
+        ),
+        Command(
+            "timeline",
+            "make a page with a chart of a trace file",
+            f"{_DEBUG}._timeline:timeline",
+            args_usage="<trace>",
+            flags=[StringFlag("output", "an .html or .svg file, or - for standard output", aliases=("o",))],
+        ),
+    ]
 
 
 def _root() -> str:
