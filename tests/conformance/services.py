@@ -1,0 +1,142 @@
+"""What the tests of services and addresses share: which daemon can do what, contexts with programs, an ssh agent."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.daemons import RUN_OPTIONS, Result, run, write_tree
+
+BUILD = ["build", "--frontend=dockerfile.v0", "--local", "context=test", "--local", "dockerfile=test"]
+LOCAL = ["--output", "type=local,dest=out"]
+
+_EMBEDDED = "the embedded daemon "
+_DOCKER = "the BuildKit in Docker 20.10 "
+_BUILDKITD = "BuildKit's own daemon "
+_MISSING = {
+    "docker": {
+        "oci": _DOCKER + "has no oci, docker or image exporter",
+        "local-cache": _DOCKER + "exports and imports no local cache",
+        "registry-export": _DOCKER + "exports no cache to a registry",
+        "oci-layout": _DOCKER + "has no oci-layout sources",
+        "source-policy": _DOCKER + "has no source policies",
+        "subrequests": _DOCKER + "has a Dockerfile frontend without sub-requests",
+        "metadata": _DOCKER + "answers an export with no metadata",
+        "containers": _DOCKER + "does not let a frontend of the client run containers",
+    },
+    "embedded": {
+        "run": _EMBEDDED + "runs no containers",
+        "pull": _EMBEDDED + "pulls no images",
+        "registry-export": _EMBEDDED + "exports no cache to a registry",
+        "inline-cache": _EMBEDDED + "exports no inline cache",
+        "metadata": _EMBEDDED + "answers an export with no metadata",
+        "containers": _EMBEDDED + "runs no containers",
+    },
+    "buildkitd": {"moby": _BUILDKITD + "has no moby exporter"},
+}
+
+
+def kind(addr: str) -> str:
+    """Which daemon an address names: "docker", "embedded" or "buildkitd"."""
+    scheme = addr.partition("://")[0]
+    return scheme if scheme in ("docker", "embedded") else "buildkitd"
+
+
+def need(addr: str, *features: str) -> None:
+    """Skip the test, with the reason, where the daemon lacks a feature."""
+    for feature in features:
+        if reason := _MISSING[kind(addr)].get(feature):
+            pytest.skip(reason)
+
+
+def program(name: str) -> str:
+    """The path of a program that a test needs; skips without it."""
+    found = shutil.which(name, path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin")
+    if found is None:
+        pytest.skip(f"no {name} on this machine")
+    return found
+
+
+def build(
+    *argv: str,
+    addr: str,
+    cwd: Path,
+    files: Mapping[str, str | bytes],
+    env: Mapping[str, str] | None = None,
+    output: Sequence[str] = LOCAL,
+    ok: bool = True,
+) -> Result:
+    """Build the Dockerfile of `files` in the folder `test`; where it may run steps, they use the host's network.
+
+    Docker's configuration is the (empty) folder `docker` of `cwd`, unless the environment names another.
+    """
+    write_tree(cwd / "test", files)
+    allow = RUN_OPTIONS if "RUN " in str(files.get("Dockerfile", "")) else []
+    variables = {"DOCKER_CONFIG": str(cwd / "docker"), **(env or {})}
+    result = run(*BUILD, *allow, "--progress=plain", *output, *argv, addr=addr, cwd=cwd, env=variables)
+    assert "Traceback" not in result.stderr
+    if ok:
+        assert result.code == 0, result.stderr
+    else:
+        assert result.code == 1, result.stderr
+    return result
+
+
+def last_line(result: Result) -> str:
+    """The error's line."""
+    return result.stderr.rstrip("\n").splitlines()[-1]
+
+
+def copy_program(name: str, root: Path) -> str:
+    """Copy a program and the shared libraries it needs below `root`, each to its own path; its path there."""
+    path = os.path.realpath(program(name))
+    listed = subprocess.run(["ldd", path], capture_output=True, text=True, check=False)
+    libraries = re.findall(r"(?:=> )?(/\S+) \(0x", listed.stdout) if listed.returncode == 0 else []
+    for source in [path, *libraries]:
+        target = root / source.lstrip("/")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(source, target)
+    return path
+
+
+@dataclass(frozen=True)
+class Agent:
+    """A running ssh agent: its socket, and the comment and the file of the key it holds."""
+
+    socket: str
+    comment: str
+    key: Path
+
+
+def make_key(path: Path, comment: str) -> Path:
+    """An ed25519 key pair without passphrase."""
+    command = [program("ssh-keygen"), "-q", "-t", "ed25519", "-N", "", "-C", comment, "-f", str(path)]
+    subprocess.run(command, check=True, stdin=subprocess.DEVNULL)
+    return path
+
+
+@contextmanager
+def ssh_agent(folder: Path) -> Iterator[Agent]:
+    """A real `ssh-agent` that holds one key."""
+    key = make_key(folder / "agent_key", f"agent-{os.urandom(6).hex()}")
+    comment = (folder / "agent_key.pub").read_text().split()[2]
+    path = folder / "agent.sock"
+    agent = subprocess.Popen(
+        [program("ssh-agent"), "-D", "-a", str(path)], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+    )
+    try:
+        assert agent.stdout is not None
+        agent.stdout.readline()  # says where it listens, once it does
+        subprocess.run([program("ssh-add"), "-q", str(key)], env={**os.environ, "SSH_AUTH_SOCK": str(path)}, check=True)
+        yield Agent(str(path), comment, key)
+    finally:
+        agent.terminate()
+        agent.communicate()
