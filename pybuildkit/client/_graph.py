@@ -277,8 +277,13 @@ def _status_json(status: VertexStatus) -> str:
     return "{" + ",".join(parts) + "}"
 
 
+@lru_cache(maxsize=4096)
+def _log_vertex_json(digest: str) -> str:
+    return f'"vertex":{quote_json(digest)},' if digest else ""
+
+
 def _log_json(log: VertexLog) -> str:
-    vertex = f'"vertex":{quote_json(log.vertex)},' if log.vertex else ""
+    vertex = _log_vertex_json(log.vertex)
     stream = f'"stream":{log.stream},' if log.stream else ""
     return f'{{{vertex}{stream}"data":{bytes_to_json(log.data)},"timestamp":"{format_time(log.timestamp)}"}}'
 

@@ -50,6 +50,7 @@ _DRAW = 100 * _MILLISECOND
 _PLAIN_WIDTH = 80
 _FLUSH_BYTES = 64 * 1024
 _BATCH = 64
+_HOLD_SECONDS = 0.005
 _MAX_WARNINGS = 100_000
 
 
@@ -309,13 +310,11 @@ class Display:
             taken += 1
             got = ch.try_recv()
             if got is None:
-                await self.sink.flush()
-                try:
-                    got = await _receive(ctx, ch, due)
-                except TimeoutError:
-                    self.tick()
-                    due = loop.time() + interval
-                    continue
+                got = await self._wait(ctx, ch, due)
+            if got is None:
+                self.tick()
+                due = loop.time() + interval
+                continue
             status, ok = got
             if not ok:
                 return
@@ -325,13 +324,27 @@ class Display:
             if self.sink.pending_bytes > _FLUSH_BYTES:
                 await self.sink.flush()
 
+    async def _wait(
+        self, ctx: Context, ch: chan.Chan[SolveStatus], due: float
+    ) -> tuple[SolveStatus | None, bool] | None:
+        """What comes by `due`; what has been put is written, once nothing has come for a few milliseconds."""
+        if self.sink.pending_bytes:
+            got = await _receive(ctx, ch, min(due, asyncio.get_running_loop().time() + _HOLD_SECONDS))
+            if got is not None:
+                return got
+            await self.sink.flush()
+        return await _receive(ctx, ch, due)
 
-async def _receive(ctx: Context, ch: chan.Chan[SolveStatus], due: float) -> tuple[SolveStatus | None, bool]:
-    """What the channel gives next; raises TimeoutError at `due`, of the loop's clock, or the context's cause."""
+
+async def _receive(ctx: Context, ch: chan.Chan[SolveStatus], due: float) -> tuple[SolveStatus | None, bool] | None:
+    """What the channel gives next, or None at `due`, of the loop's clock; raises the context's cause."""
     received = ch.recv_case()
-    async with asyncio.timeout_at(due):
-        if await chan.select(received, chan.done(ctx)) is received:
-            return received.value, received.ok
+    try:
+        async with asyncio.timeout_at(due):
+            if await chan.select(received, chan.done(ctx)) is received:
+                return received.value, received.ok
+    except TimeoutError:
+        return None
     ctx.raise_if_done()
     raise AssertionError("select returned without a case")
 
