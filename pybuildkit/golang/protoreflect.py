@@ -149,7 +149,7 @@ def _value(message: Message, descriptor: FieldDescriptor, package: str) -> objec
 def _type(descriptor: FieldDescriptor, package: str) -> str:
     if descriptor.message_type is not None:
         of = descriptor.message_type
-        return "*" + _PACKAGES.get(of.file.package, package) + "." + of.name
+        return f"*{_PACKAGES.get(of.file.package, package)}.{of.name}"
     kinds = {FieldDescriptor.TYPE_STRING: "string", FieldDescriptor.TYPE_BOOL: "bool"}
     return kinds.get(descriptor.type, "int64" if descriptor.type in _INT64 else "int32")
 
