@@ -91,8 +91,9 @@ def build(
 
 
 def last_line(result: Result) -> str:
-    """The error's line."""
-    return result.stderr.rstrip("\n").splitlines()[-1]
+    """The error's line, the last of standard error (with `--debug` the last before the stack)."""
+    lines = result.stderr.rstrip("\n").splitlines()
+    return next((line for line in reversed(lines) if line.startswith("error: ")), lines[-1])
 
 
 def copy_program(name: str, root: Path) -> str:

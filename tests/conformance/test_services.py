@@ -26,8 +26,8 @@ def step(script: str, mount: str = "") -> str:
 
 @pytest.fixture
 def shell(tmp_path: Path, busybox: Path) -> Path:
-    """The build's context, which has a shell."""
-    root = write_tree(tmp_path / "test", {"bin/": ""})
+    """The build's context, which has a shell; no daemon has its steps cached."""
+    root = write_tree(tmp_path / "test", {"bin/": "", "salt": os.urandom(16)})
     shutil.copy(busybox, root / "bin/busybox")
     return root
 

@@ -5,9 +5,10 @@ Mirrors FetchToken of session/auth/authprovider/authprovider.go and util/errutil
 
 from __future__ import annotations
 
+import base64
 import json
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
+from urllib.parse import quote, quote_plus, urlsplit
 
 from pybuildkit.golang.errors import BuildkitError
 from pybuildkit.third_party.containerd.remotes.docker import (
@@ -56,6 +57,8 @@ def fetch(options: TokenOptions, tls: AuthTLSConfig | None) -> Token:
                 raise
         return fetch_token(client, options)
     except UnexpectedStatusError as err:
+        # before the answer is shortened, which may cut a secret in two
+        err.body = _without(err.body.decode("utf-8", "replace"), options).encode()
         text = _details(err) if options.secret else str(err)
         raise TokenServerError(_without(text, options)) from None
 
@@ -66,8 +69,21 @@ def _has_no_post(status: int, options: TokenOptions) -> bool:
 
 
 def _without(text: str, options: TokenOptions) -> str:
-    """The text without the secret, which an answer might quote."""
-    return text.replace(options.secret, "…") if options.secret else text
+    """The text without the secret, which an answer might quote, in any of the forms in which it was sent."""
+    if not options.secret:
+        return text
+    login = f"{options.username}:{options.secret}".encode()
+    forms = {
+        base64.b64encode(login).decode(),
+        json.dumps(options.secret)[1:-1],
+        quote(options.secret, safe=""),
+        quote_plus(options.secret),
+        repr(options.secret)[1:-1],
+        options.secret,
+    }
+    for form in sorted(forms, key=len, reverse=True):
+        text = text.replace(form, "…")
+    return text
 
 
 def _details(err: UnexpectedStatusError) -> str:

@@ -1,0 +1,105 @@
+"""Pulls from real registries through the daemon, with credentials from Docker's configuration."""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+
+import pytest
+
+from tests.conformance import registry
+from tests.conformance.services import build, last_line, need
+
+USER, PASSWORD = "a user", "a pässword: with & all"
+DOCKERFILE = "FROM {}\nCOPY Dockerfile /copied\n"
+
+
+def image(where: registry.Registry) -> tuple[str, bytes]:
+    """An image in the registry, and the content of its one file."""
+    content = os.urandom(2000)
+    return where.push("img", {"from-the-image": content}), content
+
+
+@pytest.fixture(autouse=True)
+def _pulls(real_addr: str) -> None:
+    need(real_addr, "pull")
+
+
+def test_open_registry(real_addr: str, tmp_path: Path) -> None:
+    with registry.serve(tmp_path / "registry") as where:
+        ref, content = image(where)
+        result = build(addr=real_addr, cwd=tmp_path, files={"Dockerfile": DOCKERFILE.format(ref)})
+    assert (tmp_path / "out/from-the-image").read_bytes() == content
+    assert "sharing credentials" not in result.stderr
+
+
+def test_htpasswd_realm(real_addr: str, tmp_path: Path) -> None:
+    with registry.htpasswd_registry(tmp_path / "registry", USER, PASSWORD) as where:
+        ref, content = image(where)
+        files = {"Dockerfile": DOCKERFILE.format(ref)}
+        refused = build(addr=real_addr, cwd=tmp_path, files=files, ok=False)
+        env = registry.docker_config(tmp_path / "login", {where.host: (USER, PASSWORD)})
+        result = build(addr=real_addr, cwd=tmp_path, files=files, env=env)
+    assert "401 Unauthorized" in last_line(refused) or "no basic auth credentials" in last_line(refused)
+    assert (tmp_path / "out/from-the-image").read_bytes() == content
+    assert f"[auth] sharing credentials for {where.host}" in result.stderr
+
+
+def test_credential_helper(real_addr: str, tmp_path: Path) -> None:
+    with registry.htpasswd_registry(tmp_path / "registry", "helped", "by-a-helper") as where:
+        ref, content = image(where)
+        helper = tmp_path / "bin/docker-credential-oftest"
+        helper.parent.mkdir()
+        answer = '{"ServerURL":"x","Username":"helped","Secret":"by-a-helper"}'
+        helper.write_text(f'#!/bin/sh\n[ "$1" = get ] && [ "$(cat)" = {where.host} ] && echo \'{answer}\'\n')
+        helper.chmod(0o755)
+        (tmp_path / "login").mkdir()
+        (tmp_path / "login/config.json").write_text(f'{{"credHelpers": {{"{where.host}": "oftest"}}}}')
+        env = {"DOCKER_CONFIG": str(tmp_path / "login"), "PATH": f"{helper.parent}:{os.environ['PATH']}"}
+        build(addr=real_addr, cwd=tmp_path, files={"Dockerfile": DOCKERFILE.format(ref)}, env=env)
+        helper.write_text("#!/bin/sh\necho junk\n")
+        broken = build(addr=real_addr, cwd=tmp_path, files={"Dockerfile": DOCKERFILE.format(ref)}, env=env, ok=False)
+    assert (tmp_path / "out/from-the-image").read_bytes() == content
+    assert "docker-credential-oftest" in broken.stderr
+
+
+def test_credentials_kept_back(real_addr: str, tmp_path: Path) -> None:
+    with registry.htpasswd_registry(tmp_path / "registry", USER, PASSWORD) as where:
+        ref, content = image(where)
+        files = {"Dockerfile": DOCKERFILE.format(ref)}
+        env = registry.docker_config(tmp_path / "login", {where.host: (USER, PASSWORD)})
+        other = ["--registry-auth-allow", "registry.example"]
+        refused = build(*other, addr=real_addr, cwd=tmp_path, files=files, env=env, ok=False)
+        both = [*other, "--registry-auth-allow", where.host]
+        build(*both, addr=real_addr, cwd=tmp_path, files=files, env=env)
+    assert f"refusing credentials for {where.host}: not allowed by --registry-auth-allow" in refused.stderr
+    assert (tmp_path / "out/from-the-image").read_bytes() == content
+
+
+def test_token_server(real_addr: str, tmp_path: Path) -> None:
+    """The client, not the daemon, asks the token server: it alone has the password."""
+    with registry.token_registry(tmp_path / "registry", USER, PASSWORD) as tokens:
+        ref, content = image(tokens.registry)
+        env = registry.docker_config(tmp_path / "login", {tokens.registry.host: (USER, PASSWORD)})
+        result = build(addr=real_addr, cwd=tmp_path, files={"Dockerfile": DOCKERFILE.format(ref)}, env=env)
+    assert (tmp_path / "out/from-the-image").read_bytes() == content
+    assert tokens.given
+    scopes = {s for r in tokens.server.requests for s in [*r.query.get("scope", []), *r.form.get("scope", [])]}
+    assert scopes == {"repository:img:pull"}
+    assert f"[auth] img:pull token for {tokens.registry.host}" in result.stderr
+    seed = tmp_path / "login/.token_seed"
+    assert stat.S_IMODE(seed.stat().st_mode) == 0o600
+
+
+def test_token_server_that_refuses(real_addr: str, tmp_path: Path) -> None:
+    """The server's answer quotes the password; the error does not."""
+    with registry.token_registry(tmp_path / "registry", USER, PASSWORD) as tokens:
+        ref, _ = image(tokens.registry)
+        env = registry.docker_config(tmp_path / "login", {tokens.registry.host: (USER, "wrong-and-planted")})
+        files = {"Dockerfile": DOCKERFILE.format(ref)}
+        result = build("--debug", addr=real_addr, cwd=tmp_path, files=files, env=env, ok=False)
+    assert "failed to fetch oauth token" in last_line(result)
+    assert "401" in last_line(result)
+    assert "wrong-and-planted" not in result.stderr
+    assert registry.basic(USER, "wrong-and-planted").split()[1] not in result.stderr
