@@ -97,8 +97,8 @@ def layers(err: BaseException | None) -> Iterator[BaseException]:
             pending[:0] = current.errors
             continue
         # A wrapped error is reached although "raise … from" has named another cause.
-        inner = current.cause if isinstance(current, WrappedError) else None
-        pending[:0] = [err for err in (inner, current.__cause__) if err is not None]
+        inner = getattr(current, "cause", None)
+        pending[:0] = [err for err in (inner, current.__cause__) if isinstance(err, BaseException)]
 
 
 def find(err: BaseException | None, cls: type[E]) -> E | None:

@@ -42,11 +42,11 @@ class InvalidSessionError(BuildkitError):
 
     def __init__(self, cause: BaseException) -> None:
         super().__init__(cause)
+        self.cause = cause
         self.__cause__ = cause
 
     def __str__(self) -> str:
-        assert self.__cause__ is not None
-        return errors.error_text(self.__cause__)
+        return errors.error_text(self.cause)
 
 
 class DirSource(Protocol):

@@ -44,10 +44,11 @@ class TypedError(BuildkitError):
     def __init__(self, cause: BaseException | None, detail: Message) -> None:
         super().__init__(cause, detail)
         self.detail = detail
+        self.cause = cause
         self.__cause__ = cause
 
     def __str__(self) -> str:
-        return errors.error_text(self.__cause__) if self.__cause__ is not None else ""
+        return errors.error_text(self.cause) if self.cause is not None else ""
 
 
 class CodeError(BuildkitError):
@@ -56,11 +57,11 @@ class CodeError(BuildkitError):
     def __init__(self, cause: BaseException, code: Code) -> None:
         super().__init__(cause)
         self.code = code
+        self.cause = cause
         self.__cause__ = cause
 
     def __str__(self) -> str:
-        assert self.__cause__ is not None
-        return errors.error_text(self.__cause__)
+        return errors.error_text(self.cause)
 
 
 def wrap_code(err: BaseException, code: Code) -> CodeError:
