@@ -53,6 +53,7 @@ class _Wire:
         self.label = socket_label(endpoint.sock) if endpoint.sock is not None else "|0"
         if endpoint.tls is not None and endpoint.sock is not None:
             self._limit(deadline)
+            endpoint.tls.set_alpn_protocols(["h2"])
             self._tls = endpoint.tls.wrap_socket(endpoint.sock, server_hostname=endpoint.server_hostname)
             self._sock = self._tls
 

@@ -226,6 +226,7 @@ class Channel:
         self._attempts = 0
         self._dial_error: RpcError | None = None
         self._closed = False
+        self._draining: list[tuple[Link, asyncio.Task[None]]] = []
 
     @classmethod
     def over(
@@ -353,6 +354,9 @@ class Channel:
             stream = await open_endpoint(endpoint)
         except OSError as err:
             raise _dial_error(f"transport: authentication handshake failed: {handshake_text(err)}") from err
+        if self._closed:
+            await stream.close()
+            raise RpcError(Code.CANCELLED, "grpc: the client connection is closing")
         return self._start(stream, endpoint)
 
     async def _retire(self) -> None:
@@ -361,18 +365,12 @@ class Channel:
         self._running = self._link = None
         if running is None or link is None:
             return
+        self._draining = [(old, task) for old, task in self._draining if not task.done()]
         if link.calls and link.error is None:
-            self._old.append((link, running))
+            self._draining.append((link, running))
             return
         link.stop()
         await running
-
-    @property
-    def _old(self) -> list[tuple[Link, asyncio.Task[None]]]:
-        """Connections that take no new calls, each with its task, kept until `close` or their end."""
-        kept: list[tuple[Link, asyncio.Task[None]]] = self.__dict__.setdefault("_draining", [])
-        kept[:] = [(link, task) for link, task in kept if not task.done()]
-        return kept
 
     # Calls.
 
@@ -475,7 +473,7 @@ class Channel:
         """End all calls and the connection; at most a second is spent on the goodbye."""
         self._closed = True
         running, link = self._running, self._link
-        ending = [*self._old]
+        ending, self._draining = self._draining, []
         if running is not None and link is not None:
             ending.append((link, running))
         for link, _ in ending:

@@ -65,6 +65,7 @@ class Connection:
         self._peer_initial_window = f.DEFAULT_WINDOW
         self._peer_max_streams = f.MAX_STREAM_ID
         self._recv_window = self._limits.connection_window
+        self._credit_below = self._limits.connection_window * 3 // 4 + 1
         self._unread = 0
         self._decoder = BlockDecoder(self._limits.header_list)
         self._block: bytearray | None = None
@@ -199,7 +200,7 @@ class Connection:
             whether there is now something to send for it.
         """
         self._unread -= size
-        told = self._credit_connection()
+        told = self._recv_window < self._credit_below and self._credit_connection()
         stream = self._streams.get(stream_id)
         if stream is not None and not stream.remote_done:
             told = self._credit_stream(stream, size) or told
@@ -383,36 +384,39 @@ class Connection:
         if size > self._recv_window:
             raise FlowControlFault("the connection's window is exceeded")
         self._recv_window -= size
-        data = self._unpad(flags, payload) if flags & f.PADDED else payload
         stream = self._streams.get(stream_id)
+        if stream is None or stream.remote_done or not stream.head_received or size > stream.recv_window:
+            self._refuse_data(stream, stream_id, size)
+            return
+        stream.recv_window -= size
+        ended = flags & f.END_STREAM
+        if flags & f.PADDED:
+            payload = self._unpad(flags, payload)
+            if not ended:
+                self._credit_stream(stream, size - len(payload))
+        self._unread += len(payload)
+        if self._recv_window < self._credit_below:
+            self._credit_connection()
+        if not payload and not ended:
+            self._annoy("empty frames")
+            return
+        self._events.append(DataReceived(stream_id, payload, bool(ended)))
+        if ended:
+            self._remote_end(stream)
+
+    def _refuse_data(self, stream: StreamState | None, stream_id: int, size: int) -> None:
+        """DATA that no one may have: late, or against the rules of its stream."""
         if stream is None:
             self._late(stream_id, "DATA")
-            self._annoy("late frames") if not size else self._credit_connection()
-            return
-        if stream.remote_done:
+            if not size:
+                self._annoy("late frames")
+        elif stream.remote_done:
             self._stream_fault(stream, ErrorCode.STREAM_CLOSED, "DATA after END_STREAM")
         elif not stream.head_received:
             self._stream_fault(stream, ErrorCode.PROTOCOL_ERROR, "DATA before HEADERS")
-        elif size > stream.recv_window:
-            self._stream_fault(stream, ErrorCode.FLOW_CONTROL_ERROR, "the stream's window is exceeded")
         else:
-            self._accept_data(stream, data, size, bool(flags & f.END_STREAM))
-            return
+            self._stream_fault(stream, ErrorCode.FLOW_CONTROL_ERROR, "the stream's window is exceeded")
         self._credit_connection()
-
-    def _accept_data(self, stream: StreamState, data: memoryview, size: int, ended: bool) -> None:
-        stream.recv_window -= size
-        self._unread += len(data)
-        self._credit_connection()
-        padding = size - len(data)
-        if padding and not ended:
-            self._credit_stream(stream, padding)
-        if not data and not ended:
-            self._annoy("empty frames")
-            return
-        self._events.append(DataReceived(stream.stream_id, data, ended))
-        if ended:
-            self._remote_end(stream)
 
     def _remote_end(self, stream: StreamState) -> None:
         stream.remote_done = True

@@ -340,6 +340,7 @@ async def accept_tls(sock: socket.socket, context: ssl.SSLContext) -> ByteStream
     """
     loop = asyncio.get_running_loop()
     sock.setblocking(False)
+    context.set_alpn_protocols(["h2"])
     reader = asyncio.StreamReader(limit=READ_SIZE)
     protocol = asyncio.StreamReaderProtocol(reader)
     try:
@@ -363,6 +364,7 @@ async def open_endpoint(endpoint: Endpoint) -> ByteStream:
         device = _SocketDevice(endpoint.sock)
         return PollStream(device, leftover=endpoint.leftover, on_close=endpoint.on_close)
     endpoint.sock.setblocking(False)
+    endpoint.tls.set_alpn_protocols(["h2"])
     try:
         reader, writer = await asyncio.open_connection(
             sock=endpoint.sock, ssl=endpoint.tls, server_hostname=endpoint.server_hostname or "", limit=READ_SIZE

@@ -38,6 +38,7 @@ READ_SIZE = 256 * 1024
 FLUSH_SIZE = 768 * 1024
 SEND_LIMIT = 512 * 1024
 _GOODBYE_SECONDS = 1.0
+_EXPLAIN_SECONDS = 2.0
 
 
 class CallEnd(Protocol):
@@ -337,8 +338,9 @@ class Link:
         if self._explain is not None:
             from pybuildkit.golang import context, threads
 
-            explanation = await threads.call(context.background(), self._explain)
-            text = explanation or text
+            with contextlib.suppress(TimeoutError):
+                asking = threads.call(context.background(), self._explain)
+                text = await asyncio.wait_for(asking, _EXPLAIN_SECONDS) or text
         where = "error reading from server" if self._conn.settled else "error reading server preface"
         self._lose(f"{where}: {text}", failure)
 

@@ -24,14 +24,11 @@ class Certificates:
         """The server's TLS context."""
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(self.cert, self.key)
-        context.set_alpn_protocols(["h2"])
         return context
 
     def client(self) -> ssl.SSLContext:
         """A client's TLS context that trusts it."""
-        context = ssl.create_default_context(cafile=str(self.cert))
-        context.set_alpn_protocols(["h2"])
-        return context
+        return ssl.create_default_context(cafile=str(self.cert))
 
 
 def certificates(folder: Path) -> Certificates:
