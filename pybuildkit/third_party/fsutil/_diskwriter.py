@@ -20,13 +20,22 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
-import random
 import stat as _unix
 from collections import OrderedDict
 from collections.abc import Callable
 from typing import Protocol
 
 from pybuildkit.golang.errors import BuildkitError, with_op, wrap
+from pybuildkit.third_party.fsutil._diskio import (
+    CREATE,
+    link,
+    make_temporary,
+    open_temporary,
+    unlink_quietly,
+    with_holes,
+    write_all,
+    write_pieces,
+)
 from pybuildkit.third_party.fsutil._root import Root, entry_name
 from pybuildkit.third_party.fsutil._stat import (
     FS_ENCODING,
@@ -44,11 +53,6 @@ from pybuildkit.third_party.fsutil._validator import BAD_COMPONENTS, ChangeKind
 MAX_OPEN_FILES = 16
 _FLUSH_FILE = 256 << 10
 _FLUSH_ALL = 2 << 20
-_HOLE = 4096
-_ZEROS = bytes(_HOLE)
-_IOV_MAX = 512
-
-_CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 class RefusedError(BuildkitError):
@@ -240,18 +244,18 @@ class DiskWriter:
             try:
                 make(fd, base)
             except FileExistsError:
-                temp = _make_temporary(fd, make)
+                temp = make_temporary(fd, make)
                 try:
                     self._set_entry(fd, temp, stat)
                     self._rename(temp, path)
                 except BaseException:
-                    _unlink_quietly(self._root.dir(parent), temp)
+                    unlink_quietly(self._root.dir(parent), temp)
                     raise
                 return
             try:
                 self._set_entry(fd, base, stat)
             except BaseException:
-                _unlink_quietly(fd, base)
+                unlink_quietly(fd, base)
                 raise
         except OSError as err:
             raise self._failed(err, op, path) from None
@@ -353,18 +357,18 @@ class DiskWriter:
         parent, _, base = file.path.rpartition(b"/")
         dir_fd = self._root.dir(parent)
         try:
-            fd = os.open(base, _CREATE, file.stat.mode & 0o777, dir_fd=dir_fd)
+            fd = os.open(base, CREATE, file.stat.mode & 0o777, dir_fd=dir_fd)
         except FileExistsError:
             return False
         try:
             try:
                 for chunk in file.chunks:
-                    _write_all(fd, chunk)
+                    write_all(fd, chunk)
                 self._set_open(fd, file.stat)
             finally:
                 os.close(fd)
         except BaseException:
-            _unlink_quietly(dir_fd, base)
+            unlink_quietly(dir_fd, base)
             raise
         self._forget_chunks(file)
         return True
@@ -379,12 +383,7 @@ class DiskWriter:
         """Write what has come of a file to its temporary name."""
         try:
             fd = self._open_temp(file)
-            pieces: list[bytes | memoryview] = []
-            for chunk in file.chunks:
-                pieces += (
-                    _without_holes(chunk, file.written + sum(map(len, pieces))) if len(chunk) >= _HOLE else [chunk]
-                )
-            _write_pieces(fd, file, pieces)
+            file.written = write_pieces(fd, with_holes(file.chunks, file.written), file.written)
         except OSError as err:
             raise self._failed(err, "write", file.path) from None
         self._forget_chunks(file)
@@ -401,7 +400,7 @@ class DiskWriter:
         if file.temp:
             file.fd = os.open(file.temp, os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=dir_fd)
         else:
-            file.temp, file.fd = _open_temporary(dir_fd)
+            file.temp, file.fd = open_temporary(dir_fd)
             self._begun[file.path] = file
         self._open[file.path] = file
         return file.fd
@@ -491,14 +490,14 @@ class DiskWriter:
                     source_fd = sources.dir(source_dir)
                     fd = self._root.dir(parent)
                     try:
-                        _link(source_fd, source, fd, base)
+                        link(source_fd, source, fd, base)
                     except FileExistsError:
-                        temp = _make_temporary(fd, lambda fd, name: _link(source_fd, source, fd, name))  # noqa: B023
+                        temp = make_temporary(fd, lambda fd, name: link(source_fd, source, fd, name))  # noqa: B023
                         try:
                             self._rename(temp, path)
                         finally:
                             # renaming one name of a file over another leaves both
-                            _unlink_quietly(self._root.dir(parent), temp)
+                            unlink_quietly(self._root.dir(parent), temp)
                 except OSError as err:
                     shown = OSError(err.errno, err.strerror, self._root.full_path(stat.linkname))
                     text = f"failed to link {_shown(path)} to {_shown(stat.linkname)}"
@@ -514,7 +513,7 @@ class DiskWriter:
         self._open.clear()
         for file in self._begun.values():
             try:
-                _unlink_quietly(self._root.dir(file.path.rpartition(b"/")[0]), file.temp)
+                unlink_quietly(self._root.dir(file.path.rpartition(b"/")[0]), file.temp)
             except OSError:
                 continue
         self._begun.clear()
@@ -528,9 +527,9 @@ class DiskWriter:
             OSError: it cannot be written.
         """
         self._remove_all(name)
-        fd = os.open(name, _CREATE, 0o644, dir_fd=self._root.dir(b""))
+        fd = os.open(name, CREATE, 0o644, dir_fd=self._root.dir(b""))
         try:
-            _write_all(fd, data)
+            write_all(fd, data)
         finally:
             os.close(fd)
 
@@ -558,103 +557,6 @@ def _check_name(path: bytes) -> None:
     """Refuse what does not lead below the root; names were checked before, and nothing else keeps us inside."""
     if not BAD_COMPONENTS.isdisjoint(path.split(b"/")):
         raise with_op(OSError(errno.EINVAL, os.strerror(errno.EINVAL), path), "invalid path")
-
-
-def _link(source_fd: int, source: bytes, fd: int, name: bytes) -> None:
-    os.link(source, name, src_dir_fd=source_fd, dst_dir_fd=fd, follow_symlinks=False)
-
-
-def _temporary_name() -> bytes:
-    return b".tmp.%09d" % random.randrange(10**9)
-
-
-def _make_temporary(fd: int, make: Callable[[int, bytes], None]) -> bytes:
-    while True:
-        name = _temporary_name()
-        try:
-            make(fd, name)
-        except FileExistsError:
-            continue
-        return name
-
-
-def _open_temporary(fd: int) -> tuple[bytes, int]:
-    while True:
-        name = _temporary_name()
-        try:
-            return name, os.open(name, _CREATE, 0o600, dir_fd=fd)
-        except FileExistsError:
-            continue
-
-
-def _unlink_quietly(fd: int, name: bytes) -> None:
-    """Remove what is ours and half done; what went wrong before is what counts."""
-    try:
-        os.unlink(name, dir_fd=fd)
-    except OSError:
-        return
-
-
-def _write_all(fd: int, data: bytes | memoryview) -> None:
-    done = os.write(fd, data)
-    while done < len(data):
-        more = os.write(fd, data[done:])
-        if not more:
-            raise OSError(errno.EIO, os.strerror(errno.EIO))
-        done += more
-
-
-def _without_holes(chunk: bytes | memoryview, offset: int) -> list[bytes | memoryview]:
-    """A piece of content cut so that blocks of zeros, aligned in the file, are pieces of their own."""
-    start = -offset % _HOLE
-    view = memoryview(chunk)
-    if 0 not in bytes(view[start::_HOLE]):
-        return [chunk]
-    pieces: list[bytes | memoryview] = []
-    begin = pos = 0
-    in_hole = False
-    pos = start
-    while pos < len(view):
-        zero = pos + _HOLE <= len(view) and view[pos] == 0 and view[pos : pos + _HOLE].tobytes() == _ZEROS
-        if zero != in_hole:
-            if pos > begin:
-                pieces.append(view[begin:pos])
-            begin, in_hole = pos, zero
-        pos += _HOLE
-    pieces.append(view[begin:])
-    return pieces
-
-
-def _is_hole(piece: bytes | memoryview) -> bool:
-    size = len(piece)
-    if size < _HOLE or piece[0] or piece[size - 1]:
-        return False
-    return not any(memoryview(piece)[:64]) and bytes(piece) == bytes(size)
-
-
-def _write_pieces(fd: int, file: FileWriter, pieces: list[bytes | memoryview]) -> None:
-    """Write pieces behind what is written, leaving out those of zeros only."""
-    run: list[bytes | memoryview] = []
-    for piece in pieces:
-        if _is_hole(piece):
-            _write_run(fd, file, run)
-            run = []
-            file.written += len(piece)
-        else:
-            run.append(piece)
-    _write_run(fd, file, run)
-
-
-def _write_run(fd: int, file: FileWriter, run: list[bytes | memoryview]) -> None:
-    for index in range(0, len(run), _IOV_MAX):
-        part = run[index : index + _IOV_MAX]
-        while part:
-            done = os.pwritev(fd, part, file.written)
-            file.written += done
-            while part and done >= len(part[0]):
-                done -= len(part.pop(0))
-            if part and done:
-                part[0] = memoryview(part[0])[done:]
 
 
 def _shown(path: bytes) -> str:

@@ -62,6 +62,7 @@ class _Receive:
         self._packets: list[bytes] = []
         self._waiting = 0
         self._ended = False
+        self._broken = False
         self._some = asyncio.Event()
         self._enough = asyncio.Event()
         self._room = asyncio.Event()
@@ -77,13 +78,13 @@ class _Receive:
                 reader = asyncio.ensure_future(self._read())
                 await run_together(self._handle(reader), self._send())
             except (BuildkitError, OSError) as err:
-                if not isinstance(err, RemoteError):
+                if not isinstance(err, RemoteError) and not self._broken:
                     await self._fail(err)
                 raise
         finally:
             if reader is not None:
                 reader.cancel()
-                await asyncio.wait([reader])
+                await asyncio.gather(reader, return_exceptions=True)
             self._worker.stopping = True
             self._worker.submit(self._close)
             await self._worker.close()
@@ -123,6 +124,9 @@ class _Receive:
                 while self._waiting >= _WAITING_BYTES:
                     self._room.clear()
                     await self._room.wait()
+        except (BuildkitError, OSError):
+            self._broken = True
+            raise
         finally:
             self._ended = True
             self._some.set()

@@ -147,6 +147,7 @@ class _Send:
             if not packets:
                 packets = await self._worker.submit(large.read)
             await self._send(packets, sum(map(_size, packets)))
+            await asyncio.sleep(0)  # a stream that takes everything at once must not keep the loop
         large.sent = True
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -262,6 +263,44 @@ async def test_cancellation_leaves_nothing(tmp_path: Path, by_context: bool, sen
     assert set(names(dest)) <= {"f", "old"}
     assert open_descriptors() == before
     assert len(asyncio.all_tasks()) == threads
+
+
+class Flood:
+    """A sender that never stops."""
+
+    def __init__(self) -> None:
+        self.packets = 0
+
+    async def send_many(self, payloads: Sequence[Payload], /) -> None:
+        return
+
+    async def recv_many(self) -> list[bytes]:
+        self.packets += 1
+        return [data_header(0, 1 << 20) + bytes(1 << 20)]
+
+
+async def test_waiting_packets_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While the disk stalls, the stream is not read any further."""
+    release = threading.Event()
+    stalled = threading.Event()
+
+    def stall(self: Receiver, packets: list[bytes]) -> list[bytes]:
+        stalled.set()
+        release.wait(30)
+        return []
+
+    monkeypatch.setattr(Receiver, "feed", stall)
+    flood = Flood()
+    task = asyncio.ensure_future(receive(background(), flood, str(tmp_path), ReceiveOpt()))
+    while not stalled.is_set():
+        await asyncio.sleep(0)
+    for _ in range(1000):
+        await asyncio.sleep(0)
+    assert flood.packets <= 10
+    release.set()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
 
 
 async def test_memory_file_systems_are_sent(tmp_path: Path) -> None:
