@@ -16,6 +16,7 @@ timer; the functions of `after_func` run at once and not in a goroutine of their
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -241,7 +242,16 @@ def cause(ctx: Context) -> BaseException | None:
 def remaining(ctx: Context) -> float | None:
     """Seconds until the context's deadline (not below 0), or None where it has none."""
     deadline = ctx.deadline()
-    return None if deadline is None else max(0.0, deadline - time.monotonic())
+    return None if deadline is None else max(0.0, deadline - _now())
+
+
+def _now() -> float:
+    """The running loop's time, which deadlines are made of; without a loop the clock that loops go by."""
+    asyncio = sys.modules.get("asyncio")
+    try:
+        return time.monotonic() if asyncio is None else float(asyncio.get_running_loop().time())
+    except RuntimeError:
+        return time.monotonic()
 
 
 async def run(ctx: Context, awaitable: Awaitable[T]) -> T:
