@@ -40,7 +40,8 @@ class Result:
 def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
     """The environment of a run: ours, without what would change the command's behaviour."""
     env = {k: v for k, v in os.environ.items() if not k.startswith(("BUILDKIT_", "DOCKER_", "SOURCE_DATE_"))}
-    env.update({"PYTHONDONTWRITEBYTECODE": "1", **(extra or {})})
+    env.pop("PYTHONDONTWRITEBYTECODE", None)  # compiled modules are kept: start-up is part of what users see
+    env.update(extra or {})
     root = str(Path(__file__).resolve().parent.parent)
     env["PYTHONPATH"] = root
     return env

@@ -23,7 +23,8 @@ OURS = [sys.executable, "-m", "pybuildkit.cmd.buildctl"]
 
 def environment() -> dict[str, str]:
     """The environment of measured commands."""
-    env = {k: v for k, v in os.environ.items() if not k.startswith("BUILDKIT_")}
+    drop = ("BUILDKIT_", "PYTHONDONTWRITEBYTECODE")
+    env = {k: v for k, v in os.environ.items() if not k.startswith(drop)}
     env["PYTHONPATH"] = str(Path(__file__).resolve().parent.parent.parent)
     return env
 

@@ -77,7 +77,7 @@ class _Runner:
         shutil.rmtree(home, ignore_errors=True)
         home.mkdir(parents=True)
         env = {"HOME": str(home), "PATH": "/usr/bin:/bin", "TZ": "UTC", "LANG": "C.UTF-8"}
-        env |= {"PYTHONPATH": str(_ROOT), "PYTHONDONTWRITEBYTECODE": "1"} | case.get("env", {})
+        env |= {"PYTHONPATH": str(_ROOT)} | case.get("env", {})
         command = [sys.executable, "-m", "pybuildkit.cmd.buildctl", *argv]
         data = None
         with contextlib.ExitStack() as stack:

@@ -162,7 +162,7 @@ def _run_case(case: dict[str, Any], work: Path) -> str | None:
         done = subprocess.run(
             [*COMMAND, *case["argv"]],
             cwd=folder,
-            env={**env, "PYTHONPATH": str(root), "PYTHONDONTWRITEBYTECODE": "1"},
+            env={**env, "PYTHONPATH": str(root)},
             input=base64.b64decode(case["stdin_base64"] or ""),
             capture_output=True,
             timeout=60,
