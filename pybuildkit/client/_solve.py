@@ -31,7 +31,7 @@ from pybuildkit.client._cacheopts import CacheOptions, parse_cache_options, rese
 from pybuildkit.client._exports import ExportPlan, plan_exports
 from pybuildkit.client._solveopt import SolveResponse
 from pybuildkit.client._status import new_solve_status
-from pybuildkit.golang import context, errgroup, errors
+from pybuildkit.golang import context, errgroup, errors, threads
 from pybuildkit.golang.errors import BuildkitError
 from pybuildkit.rpc import Code, RpcError
 from pybuildkit.session import Session, SessionClosedError, filesync
@@ -108,7 +108,7 @@ async def solve(
         _register(session, opt, synced, plan)
     run = _Run(client, ctx, session, opt, cache, plan, status)
     response = await run.run(definition, run_gateway)
-    await asyncio.to_thread(_finish_stores, response, cache, plan)
+    await threads.call(ctx, lambda: _finish_stores(response, cache, plan))
     return response
 
 
@@ -194,6 +194,7 @@ class _Run:
         self._status_ctx, self._cancel_status = context.with_cancel_cause(context.background())
         self._solve_ctx, self._cancel_solve = context.with_cancel_cause(self._ctx)
         self._open_tasks = 2
+        self._solved = asyncio.Event()
         self._response: SolveResponse | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._frontend_attrs = {**opt.frontend_attrs, **cache.frontend_attrs}
@@ -211,7 +212,9 @@ class _Run:
             await self._group.go(self._watch_connection)
             await self._group.wait()
         except BuildkitError as err:
-            raise self._explain(err) from err
+            explained = self._explain(err)
+            self._warn_of_incomplete(explained)
+            raise explained from err
         finally:
             stop()
             if self._timer is not None:
@@ -227,6 +230,13 @@ class _Run:
         if failure is None or self._outer.is_done():
             return err
         return errors.wrap(failure, "failed to solve")
+
+    def _warn_of_incomplete(self, err: BuildkitError) -> None:
+        """Name the directories that hold part of an export, where the error does not."""
+        for outdir in self._plan.sync_target.incomplete() if self._plan.sync_target is not None else ():
+            text = f"local export to {outdir} is incomplete"
+            if text not in errors.error_text(err):
+                bklog.L.warning(text)
 
     def _check_exports(self) -> None:
         target = self._plan.sync_target
@@ -260,10 +270,21 @@ class _Run:
             self._end_status_in(GIVE_UP_SECONDS if self._outer.is_done() else STATUS_SECONDS)
             try:
                 if not self._opt.session_pre_initialized:
-                    await self._session.close()
+                    await self._close_session()
             finally:
-                self._cancel_solve(None)  # last: a gateway callback that has failed waits for it, to fail after Solve
+                self._cancel_solve(None)
+                self._solved.set()  # last: a gateway callback that has failed waits for it, to fail after Solve
                 self._task_ended()
+
+    async def _close_session(self) -> None:
+        """End the session; where the caller gave up, a daemon that does not end it too is not waited for."""
+        if not self._outer.is_done():
+            await self._session.close()
+            return
+        try:
+            await asyncio.wait_for(self._session.close(), GIVE_UP_SECONDS)
+        except TimeoutError:
+            self._cancel_status(None)
 
     def _end_status_in(self, seconds: float) -> None:
         """End the status stream so many seconds from now, unless an earlier end is set."""
@@ -308,8 +329,10 @@ class _Run:
             await run_gateway(self._ctx, self._ref, self._session, self._frontend_attrs)
         except BuildkitError:
             # Solve fails too, with the reason as the daemon sees it: give it the time to be first.
-            await _wait_at_most(self._solve_ctx, GATEWAY_SECONDS)
-            self._cancel_solve(None)
+            try:
+                await asyncio.wait_for(self._solved.wait(), GATEWAY_SECONDS)
+            except TimeoutError:
+                self._cancel_solve(None)
             raise
 
     async def _follow_status(self) -> None:

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from pybuildkit.session import Caller
     from pybuildkit.session.filesync import ProgressCallback
     from pybuildkit.third_party.fsutil import FS
+    from pybuildkit.third_party.fsutil._worker import Worker
 
 FILE_SEND = Method.raw("/moby.filesync.v1.FileSend/DiffCopy")
 
@@ -42,6 +43,7 @@ KEY_EXPORTER_ID = "buildkit-attachable-exporter-id"
 KEY_EXPORTER_MULTI_PLATFORM = "buildkit-exporter-multi-platform"
 
 _MAX_CHUNK = 3 << 20
+_ABORT_SECONDS = 0.5
 
 
 class ExportError(BuildkitError):
@@ -92,6 +94,7 @@ class SyncTarget:
     def __init__(self, *targets: FSSyncTarget) -> None:
         self._targets: dict[int, FSSyncTarget] = {}
         self._started: set[int] = set()
+        self._entered: set[int] = set()
         self._received: set[int] = set()
         self._failures: list[BuildkitError] = []
         self.add(*targets)
@@ -112,6 +115,10 @@ class SyncTarget:
     def missing(self) -> list[FSSyncTarget]:
         """The targets that received nothing whole."""
         return [target for id, target in sorted(self._targets.items()) if id not in self._received]
+
+    def incomplete(self) -> list[str]:
+        """The directories of exports that have begun and are not whole."""
+        return [self._targets[id].outdir for id in sorted(self._entered - self._received)]
 
     async def _diff_copy(self, stream: ServerStream[bytes, object]) -> None:
         target = self._targets.get(_exporter_id(stream.metadata))
@@ -162,25 +169,29 @@ class SyncTarget:
         # The daemon drops the call as soon as it has confirmed the end, which may still be unread then: the stream
         # itself, not its context, tells when the transfer is over.
         ctx = context.without_cancel(stream.ctx)
+        self._entered.add(target.id)
         try:
             await fsutil.receive(ctx, stream, target.outdir, opt)
         except (BuildkitError, OSError) as err:
             raise ExportError(f"local export to {target.outdir} is incomplete: {errors.error_text(err)}", err) from err
 
     async def _receive_file(self, stream: ServerStream[bytes, object], target: FSSyncTarget) -> None:
-        assert target.output is not None
+        from pybuildkit.third_party.fsutil._worker import Worker
+
         if target.id in self._started:
             raise RpcError(Code.ALREADY_EXISTS, f"exporter {target.id} has already sent its file")
-        writer = target.output(_exporter_metadata(stream.metadata))
-        if writer is None:
-            raise RpcError(Code.ALREADY_EXISTS, "target already exists")
         self._started.add(target.id)
+        worker = Worker("pybuildkit-export")
+        writers: list[ExportWriter] = []
         try:
-            await _write_target_file(stream, writer)
-            await asyncio.to_thread(writer.close)
+            await _write_target_file(stream, target, worker, writers)
         except BaseException:
-            writer.abort()
+            if not writers:
+                self._started.discard(target.id)
+            worker.submit(lambda: _abort(writers))
             raise
+        finally:
+            await worker.close(_ABORT_SECONDS)
 
 
 def new_fs_sync_target(*targets: FSSyncTarget) -> SyncTarget:
@@ -208,22 +219,48 @@ def _exporter_metadata(metadata: Metadata) -> dict[str, str]:
     return {name: ",".join(values) for name, values in grouped.items()}
 
 
-async def _write_target_file(stream: ServerStream[bytes, object], writer: ExportWriter) -> None:
-    """Write what arrives, in a worker thread, one batch being written while the next one is received."""
+def _abort(writers: list[ExportWriter]) -> None:
+    for writer in writers:
+        writer.abort()
+
+
+async def _write_target_file(
+    stream: ServerStream[bytes, object], target: FSSyncTarget, worker: Worker, writers: list[ExportWriter]
+) -> None:
+    """Write what arrives, in the worker's thread, one batch being written while the next one is received.
+
+    A call that hangs (a pipe that nobody reads, a stalled file system) is given up when the stream's context ends.
+
+    Args:
+        stream: the call.
+        target: opens the file.
+        worker: does what may block.
+        writers: gets the file's writer, once there is one.
+    """
+    output, ctx = target.output, stream.ctx
+    assert output is not None
+
+    def open_writer() -> None:
+        writer = output(_exporter_metadata(stream.metadata))
+        if writer is None:
+            raise RpcError(Code.ALREADY_EXISTS, "target already exists")
+        writers.append(writer)
 
     def write(messages: list[bytes]) -> None:
         for message in messages:
-            writer.write_all(decode_bytes_message(message))
+            writers[0].write_all(decode_bytes_message(message))
 
-    writing: asyncio.Task[None] | None = None
+    await context.run(ctx, worker.submit(open_writer))
+    writing: asyncio.Future[None] | None = None
     try:
         while messages := await stream.recv_many():
             if writing is not None:
-                await writing
-            writing = asyncio.ensure_future(asyncio.to_thread(write, messages))
+                await context.run(ctx, writing)
+            writing = worker.submit(lambda batch=messages: write(batch))  # type: ignore[misc]  # bound now
     finally:
         if writing is not None:
-            await writing
+            await context.run(ctx, writing)
+    await worker.submit(writers[0].close)
 
 
 async def copy_to_caller(

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from pybuildkit.rpc import Buffer
 
 _COPY_SIZE = 1 << 20
+_STALLED_SECONDS = 0.5
 
 
 def check_creatable(dest: str) -> None:
@@ -170,10 +171,19 @@ class OutputFile:
                 self._discard()
 
     def abort(self) -> None:
-        """Remove what was written; without effect on a file that is closed or aborted."""
-        with self._lock:
+        """Remove what was written; without effect on a file that is closed or aborted.
+
+        A write that hangs in another thread is not waited for: the file loses its temporary name under it.
+        """
+        if not self._lock.acquire(timeout=_STALLED_SECONDS):
+            with contextlib.suppress(OSError):
+                os.unlink(self._temporary)
+            return
+        try:
             if self._fd >= 0:
                 self._discard()
+        finally:
+            self._lock.release()
 
     def _copy_spool(self, spool: IO[bytes]) -> None:
         """Write the data over the file in place: its folder takes no new names."""
