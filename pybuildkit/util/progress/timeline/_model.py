@@ -23,7 +23,7 @@ from pybuildkit.util.progress.progressui._clean import clean_log, clean_name
 from pybuildkit.util.progress.progressui._interval import Interval, merge_intervals
 
 MAX_LOG_BYTES = 1024 * 1024
-_STAGE = re.compile(r"\[(?:\S+->)?([^\]\s][^\]]*?)\s+\d+/\d+\]")
+_STAGE = re.compile(r"\[([^\]\s][^\]]*?)\s+\d+/\d+\]")
 _ONLY_STAGE = re.compile(r"\[\s*\d+/\d+\]")
 _BRACKETS = re.compile(r"\[([a-z]+)[^\]]*\]")
 _STYLE = re.compile(r"\x1b\[[0-9;:]*m")
