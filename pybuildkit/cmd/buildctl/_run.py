@@ -61,22 +61,32 @@ def _set_up_log(c: CommandContext) -> None:
 
 
 def _interrupt(signum: int, frame: FrameType | None) -> None:
+    """End what runs: a call to the daemon fails as one does whose context is cancelled."""
     import signal
-
-    from pybuildkit.golang.context import CanceledError
+    import sys
 
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_DFL)
-    raise CanceledError
+    if "pybuildkit.rpc" not in sys.modules:
+        from pybuildkit.golang.context import CanceledError
+
+        raise CanceledError
+    from pybuildkit.rpc import Code, RpcError
+
+    raise RpcError(Code.CANCELLED, "context canceled")
 
 
 def _catch_signals() -> None:
-    """Let the first signal end what runs with an error, and the second end the process at once."""
+    """Let the first signal end what runs with an error, and the second end the process at once.
+
+    As in Go a SIGINT that was ignored, such as that of a shell's background job, counts; a SIGHUP does not (nohup).
+    """
     import signal
 
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        if signal.getsignal(number) != signal.SIG_IGN:
-            signal.signal(number, _interrupt)
+    signal.signal(signal.SIGINT, _interrupt)
+    signal.signal(signal.SIGTERM, _interrupt)
+    if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
+        signal.signal(signal.SIGHUP, _interrupt)
 
 
 def run_main(

@@ -165,3 +165,29 @@ def test_a_tar_to_a_closed_standard_output_is_an_error(tmp_path: Path) -> None:
     done = subprocess.run(command, cwd=tmp_path, stderr=subprocess.PIPE, check=False, env=env, timeout=_SECONDS)
     assert done.returncode == 1
     assert b"write /dev/stdout: bad file descriptor" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("argv", "error"),
+    [
+        (["du"], "failed to call diskusage: Canceled: context canceled"),
+        (["debug", "workers"], "failed to list workers: Canceled: context canceled"),
+        (["debug", "monitor"], "rpc error: code = Canceled desc = context canceled"),
+    ],
+)
+def test_the_first_signal_ends_a_short_command(tmp_path: Path, argv: list[str], error: str) -> None:
+    """Even where it began with SIGINT ignored, as a shell's background job does."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        addr = f"tcp://127.0.0.1:{server.getsockname()[1]}"
+        before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+        try:
+            running = spawn(["--timeout", "60", "--addr", addr, *argv], cwd=tmp_path)
+        finally:
+            signal.signal(signal.SIGINT, before)
+        with _running(running) as process:
+            peer, _ = server.accept()
+            _wait_until_caught(process, signal.SIGINT, caught=True)
+            process.send_signal(signal.SIGINT)
+            _, stderr = process.communicate(timeout=_SECONDS)
+            peer.close()
+    assert (process.returncode, stderr.decode()) == (1, f"error: {error}\n")

@@ -54,11 +54,11 @@ def app_context() -> Iterator[Context]:
 
 
 def _install(handle: _Handler) -> dict[int, _Handler | int | None]:
-    """Set the handler, except for signals that are ignored; gives the handlers before."""
+    """Set the handler, except for a SIGHUP that is ignored (nohup); gives the handlers before."""
     before: dict[int, _Handler | int | None] = {}
     for number in _SIGNALS:
         current = signal.getsignal(number)
-        if current is signal.SIG_IGN:
+        if number == signal.SIGHUP and current is signal.SIG_IGN:
             continue
         try:
             signal.signal(number, handle)
