@@ -261,9 +261,7 @@ class _State:
             raise self._error(f"nil pointer evaluating {receiver.go_type}.{name}")
         method = getattr(receiver, "method", lambda _: None)(name)
         if method is not None:
-            values = [self._argument(dot, argument) for argument in arguments] + ([final] if piped else [])
-            self._node = node
-            return self._call(name, method, values)
+            return self._method(dot, node, name, method, arguments, final, piped)
         has_arguments = bool(arguments) or piped
         if isinstance(receiver, Struct):
             field = receiver.field(name)
@@ -277,6 +275,30 @@ class _State:
             return receiver.get(name, _MISSING)
         raise self._error(f"can't evaluate field {name} in type {type_name(receiver)}")
 
+    def _method(
+        self,
+        dot: object,
+        node: tree.Node,
+        name: str,
+        method: Function,
+        arguments: list[tree.Node],
+        final: object,
+        piped: bool,
+    ) -> object:
+        """Call a method; the only one with an argument is a time's Format."""
+        wanted, given = int(name == "Format"), len(arguments) + piped
+        if given != wanted:
+            raise self._error(f"wrong number of args for {name}: want {wanted} got {given}")
+        values = [self._argument(dot, argument) for argument in arguments] + ([final] if piped else [])
+        for value in values:
+            if isinstance(value, str):
+                continue
+            if arguments and isinstance(arguments[0], tree.LiteralNode):
+                raise self._error(f"expected string; found {arguments[0]}")
+            raise self._error(f"wrong type for value; expected string; got {type_name(value)}")
+        self._node = node
+        return self._call(name, method, values)
+
     # Functions
 
     def _function(
@@ -285,7 +307,6 @@ class _State:
         name = identifier.name
         function = self._functions.get(name) or BUILTINS[name]
         arguments = command.args[1:]
-        self._node = command
         self._check_count(name, len(arguments) + piped)
         if name in ("and", "or") and name not in self._functions:
             return self._short_circuit(dot, name, arguments, final, piped)

@@ -29,7 +29,7 @@ def _length(value: object) -> int:
     if isinstance(value, (bytes, list, tuple, dict)):
         return len(value)
     if value is None:
-        raise CallError("len of nil pointer")
+        raise CallError("reflect: call of reflect.Value.Type on zero Value")
     raise CallError(f"len of type {type_name(value)}")
 
 
@@ -110,10 +110,14 @@ def _equal(first: object, *others: object) -> bool:
                 return True
             continue
         if kind != other_kind:
-            raise CallError("incompatible types for comparison")
+            raise _incompatible(first, other)
         if first == other:
             return True
     return False
+
+
+def _incompatible(first: object, second: object) -> CallError:
+    return CallError(f"incompatible types for comparison: {type_name(first)} and {type_name(second)}")
 
 
 def _comparable_kind(value: object) -> str:
@@ -127,7 +131,7 @@ def _less(first: object, second: object) -> bool:
     if kind in ("bool", "nil"):
         raise CallError("invalid type for comparison")
     if kind != _kind(second):
-        raise CallError("incompatible types for comparison")
+        raise _incompatible(first, second)
     if isinstance(first, str) and isinstance(second, str):
         return first.encode("utf-8", "surrogateescape") < second.encode("utf-8", "surrogateescape")
     assert isinstance(first, (int, float))

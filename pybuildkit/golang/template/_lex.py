@@ -24,7 +24,7 @@ class Item:
     """One item: its kind, where it begins, its text and its line.
 
     Kinds: text, left, right, space, field, variable, identifier, keyword, bool, char, number, string, rawstring, dot,
-    nil, pipe, assign, declare, lparen, rparen, comma, error, eof.
+    nil, pipe, assign, declare, lparen, rparen, comma, mark, error, eof.
     """
 
     __slots__ = ("kind", "line", "position", "text")
@@ -40,7 +40,7 @@ class Item:
             return "EOF"
         if self.kind == "error":
             return self.text
-        if self.kind in ("keyword", "nil"):
+        if self.kind in ("keyword", "nil", "dot"):
             return f"<{self.text}>"
         if len(self.text) > 10:
             return quote(self.text[:10]) + "..."
@@ -161,6 +161,9 @@ class _Lexer:
             return self._number(start)
         if _is_word(char):
             return self._identifier(start)
+        if char.isascii() and char.isprintable():
+            self._at += 1
+            return self._item("mark", start)
         raise _LexError(f"unrecognized character in action: U+{ord(char):04X} '{char}'", start)
 
     def _simple(self, kind: str, start: int) -> Item:
@@ -217,14 +220,31 @@ class _Lexer:
         return self._item("bool" if word in ("true", "false") else "identifier", start)
 
     def _number(self, start: int) -> Item:
-        self._at += 1
-        while self._at < len(self._text):
-            char = self._text[self._at]
-            after_exponent = char in "+-" and self._text[self._at - 1] in "eEpP"
-            if not (_is_word(char) or char == "." or after_exponent):
-                break
+        """Digits with a point, an exponent and a base's prefix, as far as they go."""
+        self._accept("+-", 1)
+        digits = "0123456789_"
+        prefix = self._text[self._at : self._at + 2].lower()
+        if prefix in ("0x", "0o", "0b"):
+            self._at += 2
+            digits = {"0x": "0123456789abcdefABCDEF_", "0o": "01234567_", "0b": "01_"}[prefix]
+        self._accept(digits)
+        if self._accept(".", 1):
+            self._accept(digits)
+        if (len(digits) == 11 and self._accept("eE", 1)) or (prefix == "0x" and self._accept("pP", 1)):
+            self._accept("+-", 1)
+            self._accept("0123456789_")
+        following = self._text[self._at : self._at + 1]
+        if following and _is_word(following):
             self._at += 1
+            raise _LexError(f"bad number syntax: {quote(self._text[start : self._at])}", start)
         return self._item("number", start)
+
+    def _accept(self, chars: str, most: int = 1 << 30) -> int:
+        """Step over characters of a set; how many."""
+        start = self._at
+        while self._at < len(self._text) and self._text[self._at] in chars and self._at - start < most:
+            self._at += 1
+        return self._at - start
 
 
 def lex(text: str) -> list[Item]:

@@ -13,6 +13,7 @@ from pybuildkit.golang.template._funcs import BUILTINS
 from pybuildkit.golang.template._lex import Item, ParseError, lex
 
 _EOF = "eof"
+_MAX_DEPTH = 60
 
 
 class Node:
@@ -192,6 +193,7 @@ class _Parser:
         self._line = 1
         self._action_line = 0
         self._range_depth = 0
+        self._depth = 0
 
     def parse(self) -> ListNode:
         root = ListNode(0)
@@ -294,6 +296,7 @@ class _Parser:
         return _EndNode(position, "else")
 
     def _branch(self, position: int, kind: str) -> BranchNode:
+        self._enter()
         known = len(self._variables)
         branch = BranchNode(position, kind, self._pipeline(kind, "right"))
         self._range_depth += kind == "range"
@@ -308,7 +311,13 @@ class _Parser:
                 if end.kind != "end":
                     raise self._error(f"expected end; found {end}")
         del self._variables[known:]
+        self._depth -= 1
         return branch
+
+    def _enter(self) -> None:
+        self._depth += 1
+        if self._depth > _MAX_DEPTH:
+            raise self._error(f"nested deeper than {_MAX_DEPTH} levels")
 
     def _else_branch(self, kind: str, following: Item) -> ListNode:
         """`else if` under an if, `else with` under a with; its end is the end of both."""
@@ -436,7 +445,10 @@ class _Parser:
         if kind == "field":
             return FieldNode(position, [text[1:]])
         if kind == "lparen":
-            return self._pipeline("parenthesized pipeline", "rparen")
+            self._enter()
+            pipe = self._pipeline("parenthesized pipeline", "rparen")
+            self._depth -= 1
+            return pipe
         if kind in ("bool", "char", "number", "string", "rawstring"):
             return self._literal(item)
         self._backup()
@@ -468,7 +480,7 @@ class _Parser:
         try:
             value = parse_float(text)
         except BuildkitError:
-            raise self._error(f"bad number syntax: {quote(text)}") from None
+            raise self._error(f"illegal number syntax: {quote(text)}") from None
         if not any(char in text for char in ".eEpP"):
             raise self._error(f"integer overflow: {quote(text)}")
         return value
