@@ -136,7 +136,8 @@ class Forwarder:
     async def return_(self, ctx: Context, request: pb.ReturnRequest) -> pb.ReturnResponse:
         if request.HasField("error"):
             status = request.error
-            code = Code(status.code) if status.code in Code else Code.UNKNOWN
+            known = status.code in [int(code) for code in Code]
+            code = Code(status.code) if known else Code.UNKNOWN
             self.job.returned(grpcerrors.from_grpc(RpcError(code, status.message, list(status.details))))
             return pb.ReturnResponse()
         message = request.result

@@ -80,7 +80,8 @@ class JobRef:
         try:
             return await self._job.solver.solve(self._job.ctx, load(self.definition))
         except BuildkitError as err:
-            raise with_definition_source(err, self.definition) from err
+            placed = with_definition_source(err, self.definition)
+            raise placed from placed.__cause__
 
 
 class Job:

@@ -155,7 +155,8 @@ class JobSolver:
             if isinstance(err, _InputError):
                 raise err.cause from None
             op_error = OpError(err, vertex.op, dict(vertex.metadata.description))
-            raise wrap_vertex(op_error, vertex.digest) from err
+            placed = wrap_vertex(op_error, vertex.digest)
+            raise placed from placed.__cause__
 
     async def _inputs(self, ctx: Context, vertex: Vertex) -> list[tuple[Result, int]]:
         results: list[Result | None] = [None] * len(vertex.inputs)
@@ -252,7 +253,8 @@ class JobSolver:
             name = f"{self._worker_id}::{snapshot.id if snapshot is not None else ''}"
             failed = wrap(err, f"failed to calculate checksum of ref {name}")
             self._writers[vertex.digest].start()(failed)
-            raise ContentCacheError(wrap(failed, "failed to compute cache key"), position) from err
+            keyless = wrap(failed, "failed to compute cache key")
+            raise ContentCacheError(keyless, position) from keyless
 
     async def _layers(self, ctx: Context, vertex: Vertex, inputs: list[tuple[Result, int]]) -> Result:
         op = vertex.op

@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
+from typing import TypeVar
 
 from fake_buildkitd.errors import UnsupportedError
 from fake_buildkitd.frontend._bridge import Bridge, FrontendResult, Ref
-from fake_buildkitd.frontend.dockerfile._convert import Converted, ConvertOpt, convert
+from fake_buildkitd.frontend.dockerfile._convert import Converted, Converter, ConvertOpt
 from fake_buildkitd.frontend.dockerfile._dispatch import to_pb_ranges
 from fake_buildkitd.frontend.dockerfile._dockerui import BuildFiles, BuildOptions
 from fake_buildkitd.frontend.dockerfile._linter import Rule, Warn, format_short
@@ -27,9 +28,11 @@ from pybuildkit.golang.errors import BuildkitError, find, wrap
 from pybuildkit.rpc import Code
 from pybuildkit.solver.errdefs import UnsupportedFrontendCapError, errdefs_pb2, with_source
 from pybuildkit.solver.pb import ops_pb2 as pb
-from pybuildkit.third_party import patternmatcher, platforms
+from pybuildkit.third_party import platforms
 from pybuildkit.third_party.platforms import Platform
 from pybuildkit.util.grpcerrors import wrap_code
+
+T = TypeVar("T")
 
 KEY_IMAGE_CONFIG = "containerimage.config"
 KEY_PLATFORMS = "refs.platforms"
@@ -56,7 +59,8 @@ async def build(
     try:
         return await _Builder(ctx, bridge, options, files, text).run()
     except BuildkitError as err:
-        raise _with_sources(err, files.source_map) from err
+        placed = _with_sources(err, files.source_map)
+        raise placed from placed.__cause__
 
 
 def _check_caps(wanted: str) -> None:
@@ -64,7 +68,8 @@ def _check_caps(wanted: str) -> None:
         name = cap.partition("+")[0]
         if name not in _CAPS:
             err = UnsupportedFrontendCapError(None, errdefs_pb2.FrontendCap(name=name))
-            raise wrap_code(err, Code.UNIMPLEMENTED)
+            refused = wrap_code(err, Code.UNIMPLEMENTED)
+            raise refused
 
 
 def _with_sources(err: BuildkitError, source_map: llb.SourceMap | None) -> BuildkitError:
@@ -94,8 +99,6 @@ class _Builder:
         self.pending: list[Callable[[], None]] = []
 
     async def run(self) -> FrontendResult:
-        ignored = await self.files.ignore_patterns(self.ctx)
-        matcher = patternmatcher.new(ignored) if ignored else None
         result = FrontendResult(refs={} if self.options.multi_platform else None)
         exported: list[dict[str, object]] = []
         targets: list[Platform | None] = list(self.options.platforms) or [None]
@@ -108,19 +111,26 @@ class _Builder:
                 target_platform=target,
                 multi_platform=self.options.multi_platform,
                 source_map=self.files.source_map,
-                ignored=matcher,
-                main_context=lambda paths: self.files.main_context(ignored, paths),
+                main_context=self.files.main_context,
                 resolve_image=self._resolve_image,
                 warn=self._warn() if number == 0 else None,
                 lint_config=self.options.lint_config,
             )
-            try:
-                converted = await asyncio.to_thread(convert, self.text, opt)
-            finally:
-                self._emit()
+            converter = await self._in_thread(lambda opt=opt: _prepared(self.text, opt))  # type: ignore[misc]  # bound now
+            ignored = await self.files.ignore_patterns(self.ctx)
+            converted = await self._in_thread(lambda c=converter, i=ignored: c.finish(i))  # type: ignore[misc]  # bound now
             await self._add(result, exported, target, converted)
         result.metadata[KEY_PLATFORMS] = json.marshal({"Platforms": exported}).encode()
         return result
+
+    async def _in_thread(self, work: Callable[[], T]) -> T:
+        """Run a step of the conversion beside the loop, and show what it had to tell."""
+        try:
+            return await asyncio.to_thread(work)
+        finally:
+            pending, self.pending = self.pending, []
+            for show in pending:
+                show()
 
     async def _add(
         self,
@@ -172,11 +182,11 @@ class _Builder:
 
         return warn
 
-    def _emit(self) -> None:
-        """Show what the conversion, which runs in a thread, had to tell."""
-        pending, self.pending = self.pending, []
-        for show in pending:
-            show()
+
+def _prepared(text: str, opt: ConvertOpt) -> Converter:
+    converter = Converter(text, opt)
+    converter.prepare()
+    return converter
 
 
 def _platform_json(platform: Platform) -> dict[str, object]:

@@ -12,7 +12,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from fake_buildkitd.errors import UnsupportedError
 from fake_buildkitd.frontend.dockerfile import _instructions as ins
 from fake_buildkitd.frontend.dockerfile import _linter as rules
 from fake_buildkitd.frontend.dockerfile import _validate as validate
@@ -34,7 +33,7 @@ from fake_buildkitd.frontend.dockerfile._text import DEFAULT_PATH_ENV, suggest
 from pybuildkit.client import llb
 from pybuildkit.golang.errors import BuildkitError, wrap
 from pybuildkit.golang.strconv import atoi, parse_int, quote
-from pybuildkit.third_party import platforms
+from pybuildkit.third_party import patternmatcher, platforms
 from pybuildkit.third_party.distribution import reference
 from pybuildkit.third_party.patternmatcher import PatternMatcher
 from pybuildkit.third_party.platforms import Platform
@@ -56,8 +55,8 @@ class ConvertOpt:
         target_platform: None for the daemon's own.
         multi_platform: whether steps are shown with their platform.
         source_map: notes the lines of operations.
-        ignored: what the ignore file leaves out of the context.
-        main_context: makes the context's state, given the paths that are needed (none: everything).
+        main_context: makes the context's state, given what is ignored and the paths that are needed (none:
+            everything).
         resolve_image: asked for a base image's configuration; raises.
         warn: takes violations of checks.
         lint_config: the checks that an option asks for; None for those of the file.
@@ -72,8 +71,7 @@ class ConvertOpt:
     target_platform: Platform | None = None
     multi_platform: bool = False
     source_map: llb.SourceMap | None = None
-    ignored: PatternMatcher | None = None
-    main_context: Callable[[Sequence[str]], llb.State]
+    main_context: Callable[[Sequence[str], Sequence[str]], llb.State]
     resolve_image: Callable[[str], None]
     warn: Warn | None = None
     lint_config: LintConfig | None = None
@@ -104,13 +102,18 @@ class _Late:
         return self.target.vertex(constraints) if self.target is not None else None
 
 
-def convert(text: str, opt: ConvertOpt) -> Converted:
+def convert(text: str, opt: ConvertOpt, ignored: Sequence[str] = ()) -> Converted:
     """Convert a Dockerfile.
+
+    Args:
+        ignored: what the ignore file leaves out of the context.
 
     Raises:
         BuildkitError: with the places in the file, where the fault has one.
     """
-    return _Converter(text, opt).convert()
+    converter = Converter(text, opt)
+    converter.prepare()
+    return converter.finish(ignored)
 
 
 def default_args(build: Platform, target: Platform, overrides: Mapping[str, str], stage: str) -> dict[str, str]:
@@ -131,7 +134,14 @@ def default_args(build: Platform, target: Platform, overrides: Mapping[str, str]
     return {key: overrides.get(key, value) for key, value in values.items()}
 
 
-class _Converter:
+class Converter:
+    """A conversion in two steps, between which the ignore file is read.
+
+    Args:
+        text: the Dockerfile.
+        opt: how to convert it.
+    """
+
     def __init__(self, text: str, opt: ConvertOpt) -> None:
         if not text:
             raise ConvertError("the Dockerfile cannot be empty")
@@ -145,33 +155,37 @@ class _Converter:
         self.declared: set[str] = set()
         self.build_args = dict(opt.build_args)
 
-    def convert(self) -> Converted:
+    def prepare(self) -> None:
+        """Parse, find the target, link the stages and look for base images."""
         for line in self.dockerfile.empty_continuations:
             self.lint.run(rules.NO_EMPTY_CONTINUATION, [Range(line, line)], "Empty continuation line")
-        stages, meta_args = ins.parse_instructions(self.dockerfile, self.lint)
+        stages, self.meta_args = ins.parse_instructions(self.dockerfile, self.lint)
         if not stages:
             raise ConvertError("dockerfile contains no stages to build")
         validate.check_stage_names(stages, self.lint)
         validate.check_casing(stages, self.lint)
         target_name = self.opt.target or stages[-1].name
         args = default_args(self.opt.build_platform, self.platform, self.opt.build_args, target_name)
-        self._check_default_args(stages, args, meta_args)
-        self.args = self._meta_args(dict(args), meta_args, self.build_args)
+        self._check_default_args(stages, args, self.meta_args)
+        self.args = self._meta_args(dict(args), self.meta_args, self.build_args)
         self._resolve_epoch()
         self._add_stages(stages)
-        target = self._target()
+        self.target = self._target()
         self._link_stages()
-        needed = self._resolve_stages(target)
-        paths, late = self._dispatch_stages(needed)
+        self.needed = self._resolve_stages(self.target)
+
+    def finish(self, ignored: Sequence[str]) -> Converted:
+        """Apply the instructions."""
+        target = self.target
+        paths, late = self._dispatch_stages(self.needed, patternmatcher.new(ignored) if ignored else None)
         target.image.config.labels.update(self.opt.labels)
         self.lint.check()
-        context = self.opt.main_context(follow_paths(paths))
-        late.target = context.output()
+        late.target = self.opt.main_context(ignored, follow_paths(paths)).output()
         if self.opt.target_platform is not None:
             target.image.platform = self.opt.target_platform
         target.image.platform = platforms.normalize(target.image.platform)
         state = target.state.set_marshal_defaults(llb.platform(self.platform))
-        return Converted(state, target.image, self.epoch, target, self.states.all, meta_args)
+        return Converted(state, target.image, self.epoch, target, self.states.all, self.meta_args)
 
     def _check_default_args(
         self, stages: Sequence[ins.Stage], args: dict[str, str], meta_args: Sequence[ins.ArgCommand]
@@ -202,7 +216,8 @@ class _Converter:
                     try:
                         value = self.lex.process_word(arg.value, args)
                     except BuildkitError as err:
-                        raise with_location(err, command.location) from err
+                        placed = with_location(err, command.location)
+                        raise placed from placed.__cause__
                 if value is not None:
                     args.pop(arg.key, None)
                     args[arg.key] = value
@@ -217,7 +232,7 @@ class _Converter:
         try:
             self.epoch = parse_int(value, 10, 64)
         except BuildkitError as err:
-            raise UnsupportedError(f"invalid SOURCE_DATE_EPOCH: {value}") from err
+            raise ConvertError(f"invalid SOURCE_DATE_EPOCH: {value}") from err
 
     def _add_stages(self, stages: Sequence[ins.Stage]) -> None:
         for number, parsed in enumerate(stages):
@@ -242,7 +257,8 @@ class _Converter:
         try:
             expansion = self.lex.process(stage.base_name, self.args)
         except BuildkitError as err:
-            raise with_location(err, stage.location) from err
+            placed = with_location(err, stage.location)
+            raise placed from placed.__cause__
         validate.report_unused_from_args([*self.declared, *self.args], expansion.unmatched, stage.location, lint)
         if not expansion.result:
             raise with_location(ConvertError(f"base name ({stage.base_name}) should not be blank"), stage.location)
@@ -253,7 +269,8 @@ class _Converter:
             expansion = self.lex.process(stage.platform, self.args)
         except BuildkitError as err:
             wrapped = wrap(err, "failed to process arguments for platform ")
-            raise with_location(wrapped, stage.location) from err
+            placed = with_location(wrapped, stage.location)
+            raise placed from placed.__cause__
         validate.report_unused_from_args([*self.declared, *self.args], expansion.unmatched, stage.location, lint)
         validate.report_platform(stage, expansion, self.args, stage.location, lint)
         if not expansion.result:
@@ -265,7 +282,8 @@ class _Converter:
         except BuildkitError as err:
             failed = self._suggest_any(err, expansion.unmatched)
             wrapped = wrap(failed, f"failed to parse platform {stage.platform}")
-            raise with_location(wrapped, stage.location) from err
+            placed = with_location(wrapped, stage.location)
+            raise placed from placed.__cause__
 
     def _suggest_any(self, err: BuildkitError, names: set[str]) -> BuildkitError:
         for name in sorted(names):
@@ -352,7 +370,8 @@ class _Converter:
             ref = reference.tag_name_only(reference.parse_normalized_named(name))
         except BuildkitError as err:
             wrapped = wrap(err, f"failed to parse stage name {quote(name)}")
-            raise with_location(wrapped, state.stage.location) from err
+            placed = with_location(wrapped, state.stage.location)
+            raise placed from placed.__cause__
         state.platform = state.platform or self.platform
         if state.resolved:
             try:
@@ -360,7 +379,8 @@ class _Converter:
             except BuildkitError as err:
                 options = [*self.states.names(), *_COMMON_IMAGES]
                 failed = suggest(wrap(err, name), name, options, True)
-                raise with_location(failed, state.stage.location) from err
+                placed = with_location(failed, state.stage.location)
+                raise placed from placed.__cause__
         state.state = llb.image(str(ref), llb.platform(state.platform))
 
     def _add_triggers(self, state: StageState) -> bool:
@@ -374,7 +394,8 @@ class _Converter:
         try:
             steps = [self._trigger(state, trigger) for trigger in triggers]
         except (BuildkitError, LocationError) as err:
-            raise set_location(err, state.stage.location) from err
+            placed = set_location(err, state.stage.location)
+            raise placed from placed.__cause__
         state.commands = [*steps, *state.commands]
         state.total += len(steps)
         return any(step.source is not None for step in steps)
@@ -391,7 +412,9 @@ class _Converter:
         step.is_onbuild = True
         return step
 
-    def _dispatch_stages(self, needed: Mapping[StageState, None]) -> tuple[set[str], _Late]:
+    def _dispatch_stages(
+        self, needed: Mapping[StageState, None], ignored: PatternMatcher | None
+    ) -> tuple[set[str], _Late]:
         late = _Late()
         opt = DispatchOpt(
             lex=self.lex,
@@ -401,7 +424,7 @@ class _Converter:
             context=llb.new_state(late),
             source_map=self.opt.source_map,
             target_platform=self.platform,
-            ignored=self.opt.ignored,
+            ignored=ignored,
         )
         paths: set[str] = set()
         for state in self.states.all:
@@ -428,7 +451,8 @@ class _Converter:
             try:
                 dispatch(state, step, opt)
             except BuildkitError as err:
-                raise with_location(err, step.command.location) from err
+                placed = with_location(err, step.command.location)
+                raise placed from placed.__cause__
 
 
 def _linter(text: str, opt: ConvertOpt) -> Linter:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
 from fake_buildkitd.frontend.dockerfile import _instructions as ins
@@ -18,7 +19,7 @@ from fake_buildkitd.frontend.dockerfile import _validate as validate
 from fake_buildkitd.frontend.dockerfile._expose import parse_ports
 from fake_buildkitd.frontend.dockerfile._linter import Linter
 from fake_buildkitd.frontend.dockerfile._location import Range
-from fake_buildkitd.frontend.dockerfile._shell import Lex
+from fake_buildkitd.frontend.dockerfile._shell import Lex, ShellError
 from fake_buildkitd.frontend.dockerfile._state import ConvertError, StageCommand, StageState
 from fake_buildkitd.frontend.dockerfile._text import join, normalize_path
 from pybuildkit.client import llb
@@ -84,9 +85,7 @@ def dispatch(state: StageState, step: StageCommand, opt: DispatchOpt) -> None:
 def _expand(state: StageState, command: ins.Command, opt: DispatchOpt, lint: Linter) -> None:
     def expander(lex: Lex) -> Callable[[str], str]:
         def expand(word: str) -> str:
-            expansion = lex.process(word, state.env)
-            validate.report_unmatched(command.location, state.build_args, state.env, expansion.unmatched, lint)
-            return expansion.result
+            return _expand_word(state, command, lex, word, lint)
 
         return expand
 
@@ -94,6 +93,20 @@ def _expand(state: StageState, command: ins.Command, opt: DispatchOpt, lint: Lin
         command.expand(expander(opt.lex))
     if isinstance(command, ins.CopyCommand):
         command.expand_raw(expander(Lex("\\", skip_process_quotes=True)))
+
+
+def _expand_word(state: StageState, command: ins.Command, lex: Lex, word: str, lint: Linter) -> str:
+    """A word with its variables replaced; unknown ones are reported, also where the word cannot be read."""
+    unmatched: AbstractSet[str] = frozenset()
+    try:
+        expansion = lex.process(word, state.env)
+        unmatched = expansion.unmatched
+        return expansion.result
+    except ShellError as err:
+        unmatched = err.unmatched
+        raise
+    finally:
+        validate.report_unmatched(command.location, state.build_args, state.env, unmatched, lint)
 
 
 def _dispatch_copy(
@@ -297,9 +310,7 @@ def _arg(state: StageState, command: ins.ArgCommand, opt: DispatchOpt, lint: Lin
         elif arg.value is None:
             arg.value = opt.global_args.get(arg.key)
         else:
-            expansion = opt.lex.process(arg.value, state.env)
-            validate.report_unmatched(command.location, state.build_args, state.env, expansion.unmatched, lint)
-            arg.value = expansion.result
+            arg.value = _expand_word(state, command, opt.lex, arg.value, lint)
         if arg.value is not None and arg.key not in validate.NON_ENV_ARGS:
             state.set_env(arg.key, arg.value)
         state.build_args.append(arg)

@@ -340,7 +340,8 @@ def parse_instruction(node: Node, lint: Linter) -> Command | Stage:
             raise suggest(unknown, node.value, INSTRUCTIONS, False)
         command = parser(node, lint)
     except BuildkitError as err:
-        raise with_location(err, node.location()) from err
+        placed = with_location(err, node.location())
+        raise placed from placed.__cause__
     if isinstance(command, Command):
         command.code = node.original.strip(SPACE)
         command.name = node.value

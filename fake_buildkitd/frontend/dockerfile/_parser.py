@@ -259,7 +259,8 @@ class _Parser:
         except LocationError:
             raise
         except BuildkitError as err:
-            raise with_location(err, to_ranges(start, self.lines.count)) from err
+            placed = with_location(err, to_ranges(start, self.lines.count))
+            raise placed from placed.__cause__
         node.start_line, node.end_line = start, self.lines.count
         self.nodes.append(node)
         self.comments = []
@@ -277,7 +278,8 @@ class _Parser:
         try:
             directive = self.grammar.take_directive(text)
         except ParseError as err:
-            raise with_location(err, to_ranges(line, 0)) from err
+            placed = with_location(err, to_ranges(line, 0))
+            raise placed from placed.__cause__
         return ("" if _is_comment(text) else text), directive
 
     def _continue(self, text: str, ended: bool) -> str:

@@ -32,7 +32,9 @@ _REGEX_CHARS = frozenset("[]{}.+()|^$")
 
 
 class ShellError(BuildkitError):
-    """A word that cannot be read or expanded."""
+    """A word that cannot be read or expanded; `unmatched` are the unknown variables up to the fault."""
+
+    unmatched: frozenset[str] = frozenset()
 
 
 class Expansion:
@@ -83,7 +85,9 @@ class Lex:
         try:
             result, words = reader.until(EOF, self.raw_escapes)
         except ShellError as err:
-            raise ShellError(f"failed to process {quote(word)}: {err}") from err
+            failed = ShellError(f"failed to process {quote(word)}: {err}")
+            failed.unmatched = frozenset(reader.unmatched)
+            raise failed from err
         return Expansion(result, words, reader.matched, reader.unmatched)
 
     def process_word(self, word: str, env: Mapping[str, str]) -> str:

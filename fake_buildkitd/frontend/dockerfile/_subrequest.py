@@ -11,9 +11,7 @@ from fake_buildkitd.frontend.dockerfile._linter import Linter
 from fake_buildkitd.frontend.dockerfile._location import Range
 from fake_buildkitd.frontend.dockerfile._parser import parse
 from pybuildkit.golang import json
-from pybuildkit.rpc import Code
 from pybuildkit.solver.errdefs import UnsupportedSubrequestError, errdefs_pb2
-from pybuildkit.util.grpcerrors import wrap_code
 
 VERSION = "1.0.0"
 DESCRIBE = "frontend.subrequests.describe"
@@ -30,8 +28,7 @@ def handle_subrequest(request: str, data: bytes, text: str) -> FrontendResult:
         return _describe()
     if request == TARGETS:
         return _targets(data, text)
-    err = UnsupportedSubrequestError(None, errdefs_pb2.Subrequest(name=request))
-    raise wrap_code(err, Code.UNIMPLEMENTED)
+    raise UnsupportedSubrequestError(None, errdefs_pb2.Subrequest(name=request))
 
 
 def _answer(value: object, rows: list[list[str]]) -> FrontendResult:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 
 from fake_buildkitd.frontend.dockerfile import _linter as rules
 from fake_buildkitd.frontend.dockerfile._instructions import Arg, Command, Stage
@@ -124,7 +125,7 @@ def report_platform(
 
 
 def report_unmatched(
-    location: list[Range], args: Sequence[Arg], env: Mapping[str, str], unmatched: set[str], lint: Linter
+    location: list[Range], args: Sequence[Arg], env: Mapping[str, str], unmatched: AbstractSet[str], lint: Linter
 ) -> None:
     """Report variables that are used and not defined."""
     for name in sorted(unmatched - {arg.key for arg in args} - NON_ENV_ARGS):
