@@ -22,10 +22,13 @@ if TYPE_CHECKING:
         events,
         watch,
     )
+    from pybuildkit.util.progress._sink import FdOutput, Output
 
 __all__ = [
     "Event",
     "EventSource",
+    "FdOutput",
+    "Output",
     "Step",
     "StepAnnounced",
     "StepCompleted",
@@ -41,6 +44,7 @@ __all__ = [
 def __getattr__(name: str) -> object:
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from pybuildkit.util.progress import _events
+    from importlib import import_module
 
-    return getattr(_events, name)
+    module = "_sink" if name in ("FdOutput", "Output") else "_events"
+    return getattr(import_module(f"{__name__}.{module}"), name)
