@@ -62,6 +62,7 @@ class _Lexer:
         self._text = text
         self._at = 0
         self._depth = 0
+        self._counted = (0, 1)
 
     def items(self) -> Iterator[Item]:
         """The items up to the end or the first error."""
@@ -71,7 +72,12 @@ class _Lexer:
             yield Item("error", err.position, str(err), self._line(err.position))
 
     def _line(self, position: int) -> int:
-        return 1 + self._text.count("\n", 0, position)
+        """The line of a position (fast where it is not before the last one that was asked for)."""
+        known, line = self._counted
+        if position < known:
+            known, line = 0, 1
+        self._counted = (position, line + self._text.count("\n", known, position))
+        return self._counted[1]
 
     def _item(self, kind: str, start: int) -> Item:
         return Item(kind, start, self._text[start : self._at], self._line(start))
