@@ -133,7 +133,7 @@ def test_what_is_sent_arrives(tree: dict[bytes, Any], options: FilterOpt) -> Non
         before = open_descriptors()
         asyncio.run(transfer(sent, dest, ReceiveOpt(merge=True)))
         assert picture(new_fs(str(dest))) == picture(sent)
-        assert open_descriptors() == before
+        assert open_descriptors() <= before
 
 
 @SETTINGS
@@ -220,7 +220,7 @@ def test_no_packets_lead_outside(packets: list[bytes], merge: bool, dress_up: bo
             pass
         core.close()
         assert fingerprint(root, dest) == around
-        assert open_descriptors() == before
+        assert open_descriptors() <= before
         assert not [name for name in os.listdir(dest) if name.startswith(".tmp.")]
 
 

@@ -143,7 +143,7 @@ class DiskWriter:
         self._special = special_files
         self._notify = notify
         self._hasher = hasher
-        self._uid, self._gid = os.geteuid(), os.getegid()
+        self._uid = os.geteuid()
         self._dirs: list[tuple[bytes, Stat]] = []
         self._links: list[tuple[ChangeKind, bytes, Stat, Stat]] = []
         self._begun: dict[bytes, FileWriter] = {}
@@ -357,7 +357,7 @@ class DiskWriter:
         parent, _, base = file.path.rpartition(b"/")
         dir_fd = self._root.dir(parent)
         try:
-            fd = os.open(base, CREATE, file.stat.mode & 0o777, dir_fd=dir_fd)
+            fd = os.open(base, CREATE, file.stat.mode & 0o777 | 0o600, dir_fd=dir_fd)
         except FileExistsError:
             return False
         try:
@@ -459,8 +459,9 @@ class DiskWriter:
                 os.fchown(fd, stat.uid, stat.gid)
             else:
                 os.chown(name, stat.uid, stat.gid, dir_fd=fd, follow_symlinks=False)
-        except PermissionError:
-            if self._uid == 0:
+        except OSError as err:
+            # EINVAL: an owner that this user namespace does not know
+            if self._uid == 0 or err.errno not in (errno.EPERM, errno.EINVAL):
                 raise
 
     # The end

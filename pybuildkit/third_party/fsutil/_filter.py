@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pybuildkit.golang.errors import BuildkitError, with_op, wrap
 from pybuildkit.third_party import patternmatcher
 from pybuildkit.third_party.fsutil._followlinks import dedupe_paths, follow_links
-from pybuildkit.third_party.fsutil._fs import FS, Entry, File
+from pybuildkit.third_party.fsutil._fs import FS, Entry, File, walking
 from pybuildkit.third_party.fsutil._stat import FS_ENCODING, Stat
 from pybuildkit.third_party.patternmatcher import MatchInfo, Pattern, PatternMatcher
 
@@ -118,14 +118,15 @@ def new_filter_fs(fs: FS, opt: FilterOpt | None) -> FS:
 
 def _map_only(fs: FS, target: bytes, map_func: MapFunc) -> Iterator[Entry]:
     """A walk without patterns."""
-    for entry in fs.walk(target):
-        if entry.error is not None:
-            yield entry
-            continue
-        shown = _mapped(fs, entry, map_func)
-        if shown is not None:
-            yield shown
-            entry.skip = entry.skip or shown.skip
+    with walking(fs, target) as walk:
+        for entry in walk:
+            if entry.error is not None:
+                yield entry
+                continue
+            shown = _mapped(fs, entry, map_func)
+            if shown is not None:
+                yield shown
+                entry.skip = entry.skip or shown.skip
 
 
 def _mapped(fs: FS, entry: Entry, map_func: MapFunc | None) -> Entry | None:
@@ -133,6 +134,7 @@ def _mapped(fs: FS, entry: Entry, map_func: MapFunc | None) -> Entry | None:
     try:
         stat = entry.stat()
     except FileNotFoundError:
+        entry.skip = entry.is_dir
         return None
     if map_func is None:
         return entry
@@ -180,18 +182,19 @@ class _Filter:
         self._exception_prefixes = _plain_prefixes(exclude, exclusions=True)
 
     def walk(self, target: bytes) -> Iterator[Entry]:
-        for entry in self._fs.walk(target):
-            while self._dirs and not entry.path.startswith(self._dirs[-1].prefix):
-                self._dirs.pop()
-            if entry.error is not None:
-                if self._wanted(entry, None) or not isinstance(entry.error, PermissionError):
-                    yield entry
-                continue
-            visited = _VisitedDir(entry) if entry.is_dir else None
-            if self._wanted(entry, visited):
-                yield from self._show(entry, visited)
-            if visited is not None and not entry.skip:
-                self._dirs.append(visited)
+        with walking(self._fs, target) as walk:
+            for entry in walk:
+                while self._dirs and not entry.path.startswith(self._dirs[-1].prefix):
+                    self._dirs.pop()
+                if entry.error is not None:
+                    if self._wanted(entry, None) or not isinstance(entry.error, PermissionError):
+                        yield entry
+                    continue
+                visited = _VisitedDir(entry) if entry.is_dir else None
+                if self._wanted(entry, visited):
+                    yield from self._show(entry, visited)
+                if visited is not None and not entry.skip:
+                    self._dirs.append(visited)
 
     def _wanted(self, entry: Entry, visited: _VisitedDir | None) -> bool:
         """Whether the patterns leave an entry; a directory that is of no interest at all is skipped."""

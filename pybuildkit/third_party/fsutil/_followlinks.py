@@ -12,7 +12,7 @@ import os
 from collections.abc import Iterable
 
 from pybuildkit.golang.errors import BuildkitError, wrap
-from pybuildkit.third_party.fsutil._fs import FS, Entry
+from pybuildkit.third_party.fsutil._fs import FS, Entry, walking
 from pybuildkit.third_party.fsutil._stat import FS_ENCODING, MODE_SYMLINK
 from pybuildkit.third_party.patternmatcher import BadPatternError, match
 
@@ -119,14 +119,15 @@ def stat_file(fs: FS, path: str) -> Entry | None:
         return None
     target = _encode(root)
     found: Entry | None = None
-    for entry in fs.walk(target):
-        if entry.error is not None:
-            raise entry.error
-        if entry.path != target:
-            raise FollowError(f'expected single entry "{root}" but got "{_decode(entry.path)}"')
-        found = entry
-        found.stat()
-        entry.skip = entry.is_dir
+    with walking(fs, target) as walk:
+        for entry in walk:
+            if entry.error is not None:
+                raise entry.error
+            if entry.path != target:
+                raise FollowError(f'expected single entry "{root}" but got "{_decode(entry.path)}"')
+            found = entry
+            found.stat()
+            entry.skip = entry.is_dir
     if found is None:
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), root)
     return found
@@ -142,16 +143,17 @@ def read_dir(fs: FS, path: str) -> list[Entry]:
     target = b"" if root == "." else _encode(root)
     out: list[Entry] = []
     found = not target
-    for entry in fs.walk(target):
-        if entry.error is not None:
-            raise entry.error
-        if target and entry.path == target:
-            if not entry.is_dir:
-                break
-            found = True
-            continue
-        out.append(entry)
-        entry.skip = entry.is_dir
+    with walking(fs, target) as walk:
+        for entry in walk:
+            if entry.error is not None:
+                raise entry.error
+            if target and entry.path == target:
+                if not entry.is_dir:
+                    break
+                found = True
+                continue
+            out.append(entry)
+            entry.skip = entry.is_dir
     if not found:
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), root)
     return out

@@ -15,6 +15,7 @@ cannot be read is an error.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 from collections.abc import Iterator, Sequence
@@ -357,25 +358,26 @@ class SubDirFS:
 
     def _below(self, d: Dir, target: bytes) -> Iterator[Entry]:
         name = d.stat.path
-        for inner in d.fs.walk(target):
-            if inner.error is not None:
-                raise inner.error
-            try:
-                stat = inner.stat()
-            except FileNotFoundError:
-                continue
-            source, source_path = inner.source, inner.source_path
-            if source is None:
-                source, source_path = d.fs, inner.path
-            stat.path = name + b"/" + stat.path
-            if stat.linkname:
-                if not stat.mode & MODE_SYMLINK:
-                    stat.linkname = name + b"/" + stat.linkname
-                elif stat.linkname.startswith(b"/"):
-                    stat.linkname = os.path.normpath(b"/" + name + stat.linkname)
-            outer = Entry(name + b"/" + inner.path, inner.is_dir, stat, source, source_path)
-            yield outer
-            inner.skip = outer.skip
+        with walking(d.fs, target) as walk:
+            for inner in walk:
+                if inner.error is not None:
+                    raise inner.error
+                try:
+                    stat = inner.stat()
+                except FileNotFoundError:
+                    continue
+                source, source_path = inner.source, inner.source_path
+                if source is None:
+                    source, source_path = d.fs, inner.path
+                stat.path = name + b"/" + stat.path
+                if stat.linkname:
+                    if not stat.mode & MODE_SYMLINK:
+                        stat.linkname = name + b"/" + stat.linkname
+                    elif stat.linkname.startswith(b"/"):
+                        stat.linkname = os.path.normpath(b"/" + name + stat.linkname)
+                outer = Entry(name + b"/" + inner.path, inner.is_dir, stat, source, source_path)
+                yield outer
+                inner.skip = outer.skip
 
     def open(self, path: bytes) -> File:
         """See FS."""
@@ -384,6 +386,16 @@ class SubDirFS:
         if d is None:
             raise with_op(FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), first), "open")
         return d.fs.open(rest)
+
+
+@contextlib.contextmanager
+def walking(fs: FS, target: bytes) -> Iterator[Iterator[Entry]]:
+    """A walk that is closed at the end of the block, whoever still holds on to it."""
+    walk = fs.walk(target)
+    try:
+        yield walk
+    finally:
+        close_walk(walk)
 
 
 def close_walk(walk: Iterator[Entry]) -> None:

@@ -11,7 +11,7 @@ import os
 from collections.abc import Iterator
 
 from pybuildkit.golang.errors import with_op
-from pybuildkit.third_party.fsutil._fs import FS, Entry, File
+from pybuildkit.third_party.fsutil._fs import FS, Entry, File, walking
 from pybuildkit.third_party.fsutil._stat import Stat
 
 
@@ -78,7 +78,10 @@ class MergeFS:
 
     def walk(self, target: bytes = b"") -> Iterator[Entry]:
         """See FS."""
-        lower, upper = self.lower.walk(target), self.upper.walk(target)
+        with walking(self.lower, target) as lower, walking(self.upper, target) as upper:
+            yield from self._merge(lower, upper)
+
+    def _merge(self, lower: Iterator[Entry], upper: Iterator[Entry]) -> Iterator[Entry]:
         low, high = next(lower, None), next(upper, None)
         while low is not None or high is not None:
             if high is None or (low is not None and walk_key(low.path) < walk_key(high.path)):

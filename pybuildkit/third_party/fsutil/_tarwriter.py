@@ -15,7 +15,7 @@ from typing import Protocol
 
 from pybuildkit.golang.context import Context, run
 from pybuildkit.golang.errors import BuildkitError, with_op
-from pybuildkit.third_party.fsutil._fs import FS, Entry
+from pybuildkit.third_party.fsutil._fs import FS, Entry, walking
 from pybuildkit.third_party.fsutil._stat import (
     FS_ENCODING,
     MODE_CHAR_DEVICE,
@@ -85,16 +85,17 @@ async def _write(fs: FS, writer: Writer) -> None:
 
 def tar_stream(fs: FS) -> Generator[bytes, None, None]:
     """The pieces of a tar stream; the iterator blocks, and must be closed where it is not used up."""
-    for entry in fs.walk(b""):
-        if entry.error is not None:
-            raise entry.error
-        try:
-            stat = entry.stat()
-        except FileNotFoundError:
-            continue
-        yield header(entry.path, stat)
-        if not stat.mode & MODE_TYPE and stat.size and not stat.linkname:
-            yield from _content(fs, entry, stat.size)
+    with walking(fs, b"") as walk:
+        for entry in walk:
+            if entry.error is not None:
+                raise entry.error
+            try:
+                stat = entry.stat()
+            except FileNotFoundError:
+                continue
+            yield header(entry.path, stat)
+            if not stat.mode & MODE_TYPE and stat.size and not stat.linkname:
+                yield from _content(fs, entry, stat.size)
     yield bytes(2 * BLOCK)
 
 

@@ -17,7 +17,7 @@ from collections.abc import Iterator
 
 from pybuildkit.golang.errors import BuildkitError, with_op
 from pybuildkit.golang.strconv import quote
-from pybuildkit.third_party.fsutil._fs import FS, Entry, File
+from pybuildkit.third_party.fsutil._fs import FS, Entry, File, walking
 from pybuildkit.third_party.fsutil._stat import FS_ENCODING, MODE_DIR, MODE_SYMLINK, Stat
 
 
@@ -127,17 +127,18 @@ class HardlinkFilter:
     def walk(self, target: bytes = b"") -> Iterator[Entry]:
         """See FS."""
         seen: dict[bytes, bytes] = {}
-        for entry in self._fs.walk(target):
-            if entry.error is not None:
-                raise entry.error
-            if not entry.is_dir:
+        with walking(self._fs, target) as walk:
+            for entry in walk:
+                if entry.error is not None:
+                    raise entry.error
                 try:
                     stat = entry.stat()
                 except FileNotFoundError:
+                    entry.skip = entry.is_dir
                     continue
-                if stat.nlink != 1 and not stat.mode & MODE_SYMLINK:
+                if stat.nlink != 1 and not stat.mode & (MODE_DIR | MODE_SYMLINK):
                     _mend(stat, entry.path, seen)
-            yield entry
+                yield entry
 
     def open(self, path: bytes) -> File:
         """See FS."""

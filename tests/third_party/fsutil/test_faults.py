@@ -97,7 +97,7 @@ async def test_file_changes_between_the_walk_and_the_open(
         receive(background(), Pausing(far, lambda: mutation(path)), str(dest), ReceiveOpt()),
         return_exceptions=True,
     )
-    assert open_descriptors() == before
+    assert open_descriptors() <= before
     text = MUTATIONS[mutation]
     if text is None:
         assert not any(results)
@@ -199,7 +199,7 @@ async def test_each_call_fails_once(tmp_path: Path, name: str) -> None:
         failed += receiver is not None
         assert sender is None or receiver is not None
         assert receiver is not None or name in ("setxattr", "unlink", "readlink", "listxattr"), nth
-        assert open_descriptors() == before
+        assert open_descriptors() <= before
         for path, contents in {
             "a/small": (b"abc", b"old"),
             "b": (b"abc",),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -228,6 +228,29 @@ def test_unreadable_root_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyP
         list(new_fs(str(tmp_path)).walk())
 
 
+def _then(scandir: Callable[[int], object], action: Callable[[], None]) -> Callable[[int], object]:
+    """A scandir after whose first call something happens."""
+    waiting = [action]
+
+    class Listing(list[object]):
+        def __enter__(self) -> list[object]:
+            return self
+
+        def __exit__(self, *args: object) -> None:
+            return
+
+    def call(fd: int) -> object:
+        with scandir(fd) as entries:  # type: ignore[attr-defined]  # os.scandir's result
+            listing = Listing(entries)
+        for entry in listing:
+            entry.is_dir(follow_symlinks=False)  # type: ignore[attr-defined]  # a DirEntry
+        if waiting:
+            waiting.pop()()
+        return listing
+
+    return call
+
+
 def test_root_fs_walk_skips_concurrently_removed_entry(tmp_path: Path) -> None:
     """TestRootFSWalkSkipsConcurrentlyRemovedEntry; what comes after it is not lost."""
     root = make(tmp_path / "d", ["ADD foo dir", "ADD foo/bar file", "ADD foo/baz file", "ADD foo/d dir", "ADD z file"])
@@ -239,6 +262,25 @@ def test_root_fs_walk_skips_concurrently_removed_entry(tmp_path: Path) -> None:
         if entry.path == b"foo/d":
             (root / "foo/d").rmdir()
     assert found == [b"foo", b"foo/baz", b"foo/d", b"z"]
+
+    (root / "a").mkdir()
+    listed = []
+    for entry in new_fs(str(root)).walk():
+        listed.append(entry.path)
+        if entry.path == b"a":
+            (root / "a").rmdir()
+            with pytest.raises(FileNotFoundError):
+                entry.stat()
+    assert listed == [b"a", b"foo", b"foo/baz", b"z"]
+    (root / "a").mkdir()
+    gone = fsutil.FilterOpt(map=lambda path, stat: MapResult.KEEP)
+    for fs in (fsutil.with_hardlink_reset(new_fs(str(root))), new_filter_fs(new_fs(str(root)), gone)):
+        (root / "a").mkdir(exist_ok=True)
+        walk = fs.walk()
+        with pytest.MonkeyPatch.context() as monkeypatch:
+            monkeypatch.setattr(os, "scandir", _then(os.scandir, lambda: (root / "a").rmdir()))
+            assert next(walk).path == b"foo"
+        assert [entry.path for entry in walk] == [b"foo/baz", b"z"]
 
     found = []
     for entry in new_fs(str(root)).walk():

@@ -89,7 +89,7 @@ def test_receiver_refuses(tmp_path: Path, name: str) -> None:
     core.close()
     assert error_text(err.value).startswith(text)
     assert set(names(tmp_path)) <= {"d", "f", "l"}
-    assert open_descriptors() == before
+    assert open_descriptors() <= before
 
 
 def test_receiver_takes_contents_while_the_list_is_coming(tmp_path: Path) -> None:
@@ -179,7 +179,7 @@ async def test_streams_that_end_early(tmp_path: Path) -> None:
         await far.close_send()
         with pytest.raises(ProtocolError, match=r"^unexpected EOF$"):
             await send(background(), near, new_fs(str(source)))
-    assert open_descriptors() == before
+    assert open_descriptors() <= before
 
 
 class Broken:
@@ -215,7 +215,7 @@ async def test_stream_errors_are_raised(tmp_path: Path, calls: int) -> None:
     with pytest.raises(ConnectionResetError):
         await receive(background(), Broken(calls, incoming), str(dest), ReceiveOpt())
     assert names(dest) == []
-    assert open_descriptors() == before
+    assert open_descriptors() <= before
 
 
 class Silent:
@@ -261,7 +261,7 @@ async def test_cancellation_leaves_nothing(tmp_path: Path, by_context: bool, sen
         with pytest.raises(asyncio.CancelledError):
             await task
     assert set(names(dest)) <= {"f", "old"}
-    assert open_descriptors() == before
+    assert open_descriptors() <= before
     assert len(asyncio.all_tasks()) == threads
 
 

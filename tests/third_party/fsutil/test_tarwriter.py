@@ -99,7 +99,7 @@ async def test_write_tar(tmp_path: Path) -> None:
     before = open_descriptors()
     out = Collect()
     await write_tar(background(), new_fs(str(root)), out)
-    assert open_descriptors() == before
+    assert open_descriptors() <= before
     with tarfile.open(fileobj=io.BytesIO(out.data), mode="r:") as tar:
         assert tar.getnames() == ["a", "d", "d/b", "d/l", "e", "large"]
         assert tar.getmember("d/b").islnk()
@@ -137,4 +137,4 @@ async def test_write_tar_stops_with_its_writer(tmp_path: Path) -> None:
     before = open_descriptors()
     with pytest.raises(OSError, match="No space left"):
         await write_tar(background(), new_fs(str(root)), Full())
-    assert open_descriptors() == before
+    assert open_descriptors() <= before
