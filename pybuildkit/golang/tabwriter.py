@@ -49,6 +49,8 @@ class Writer:
         if not text:
             return
         lines = [line.split("\t") for line in text.split("\n")]
+        if len(lines[-1]) > 1 and not lines[-1][-1]:
+            lines[-1].pop()  # a tab at the very end begins no cell
         out: list[str] = []
         self._format(lines, 0, len(lines), [], out)
         self._write("".join(out))
