@@ -57,7 +57,7 @@ class Worker:
         self._calls.put(run)
         return future
 
-    async def close(self, patience: float = 2.0) -> None:
+    async def close(self, patience: float = 0.8) -> None:
         """Let the thread end after the calls it has.
 
         Args:
