@@ -86,7 +86,7 @@ def test_parse_bool_error(word: str) -> None:
 
 def test_atoi_names_itself() -> None:
     assert strconv.atoi("-12") == -12
-    with pytest.raises(strconv.NumError, match='^strconv.Atoi: parsing "x": invalid syntax$'):
+    with pytest.raises(strconv.NumError, match=r'^strconv\.Atoi: parsing "x": invalid syntax$'):
         strconv.atoi("x")
 
 
@@ -96,7 +96,7 @@ def test_atoi_names_itself() -> None:
 )
 def test_parse_uint(text: str, bits: int, value: int | None) -> None:
     if value is None:
-        with pytest.raises(strconv.NumError, match="strconv.ParseUint"):
+        with pytest.raises(strconv.NumError, match=r"^strconv\.ParseUint: "):
             strconv.parse_uint(text, 10, bits)
     else:
         assert strconv.parse_uint(text, 10, bits) == value
@@ -188,9 +188,10 @@ def test_json_unsupported_numbers(value: float) -> None:
         gojson.marshal(value)
 
 
+TEXTS = st.text(st.characters(codec="utf-8"))
 JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.text(st.characters(exclude_categories=("Cs",))),
-    lambda inner: st.lists(inner) | st.dictionaries(st.text(st.characters(exclude_categories=("Cs",))), inner),
+    st.none() | st.booleans() | st.integers() | TEXTS,
+    lambda inner: st.lists(inner) | st.dictionaries(TEXTS, inner),
     max_leaves=20,
 )
 
@@ -204,10 +205,12 @@ def test_json_reads_what_it_wrote(value: object) -> None:
 @given(st.text(alphabet='{}[]",:\\u0123eE+-.truefalsn \n"', max_size=30))
 def test_json_scanner_agrees_with_the_parser(text: str) -> None:
     """Every text is either read, or refused with words of Go's."""
+    error = ""
     try:
         gojson.unmarshal(text)
     except gojson.SyntaxError as err:
-        assert str(err).startswith(("invalid character ", "unexpected end of JSON input"))
+        error = str(err)
+    assert error.startswith(("invalid character ", "unexpected end of JSON input")) or not error
 
 
 def test_json_lone_surrogates_are_replaced() -> None:

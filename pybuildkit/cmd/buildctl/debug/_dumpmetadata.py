@@ -41,7 +41,7 @@ def _files(root: str) -> list[str]:
     try:
         entries = sorted(os.scandir(root), key=lambda entry: os.fsencode(entry.name))
     except OSError as err:
-        raise with_op(err, "readdirent" if isinstance(err, NotADirectoryError) else "open") from err
+        raise with_op(err, "open") from err
     found = []
     for entry in entries:
         if not entry.is_dir(follow_symlinks=False):
