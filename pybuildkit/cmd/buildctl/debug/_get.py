@@ -43,6 +43,6 @@ def copy_blob(c: CommandContext, channel: BlockingChannel, blob: str) -> None:
             c.stdout.write(response.data)
             written += len(response.data)
     except RpcError as err:
-        raise GetError(f"{err.code.text}: {err}") from err
+        raise GetError(f"{err.code.text}: {err.message}") from err
     if written != size:
         raise GetError(f"{blob}: got {written} of {size} bytes: unexpected EOF")
