@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
 
 from fake_buildkitd import usage
 from fake_buildkitd.errors import to_status
 from fake_buildkitd.gateway import Gateway, UnknownJobError
 from fake_buildkitd.jobs import Job, JobOptions
+from fake_buildkitd.script import Before, Script, ScriptedJob
 from fake_buildkitd.store import Snapshot
 from pybuildkit.api.services.control import _methods as methods
 from pybuildkit.api.services.control import control_pb2 as pb
@@ -22,7 +24,7 @@ from pybuildkit.client._status import marshal
 from pybuildkit.golang import context
 from pybuildkit.golang.context import Context
 from pybuildkit.golang.errors import BuildkitError
-from pybuildkit.rpc import Server, ServerStream
+from pybuildkit.rpc import Method, Server, ServerStream
 from pybuildkit.session.grpchijack import hijack
 from pybuildkit.session.grpchijack._grpchijack import SESSION
 
@@ -32,6 +34,11 @@ _STATUS_WAIT = 6.0
 _KEPT_JOBS = 20
 
 
+AnyJob = Job | ScriptedJob
+Req = TypeVar("Req")
+Resp = TypeVar("Resp")
+
+
 class Control:
     """Builds, sessions and the store, as a client asks for them.
 
@@ -39,35 +46,65 @@ class Control:
         options: what builds share.
         gateway: gets to know the builds of clients that work through it.
         workers: what is told of this daemon.
+        script: gives the script of a build, or None for a real one.
+        before: called before every call.
     """
 
     def __init__(
-        self, options: JobOptions, gateway: Gateway, workers: Callable[[], list[worker_pb2.WorkerRecord]]
+        self,
+        options: JobOptions,
+        gateway: Gateway,
+        workers: Callable[[], list[worker_pb2.WorkerRecord]],
+        script: Callable[[pb.SolveRequest], Script | None] = lambda request: None,
+        before: Before | None = None,
     ) -> None:
         self._options = options
         self._gateway = gateway
         self._workers = workers
-        self._active: dict[str, Job] = {}
-        self._finished: OrderedDict[str, Job] = OrderedDict()
+        self._script = script
+        self._before = before
+        self._active: dict[str, AnyJob] = {}
+        self._finished: OrderedDict[str, AnyJob] = OrderedDict()
         self._changed: set[asyncio.Future[None]] = set()
 
     def register(self, server: Server) -> None:
         """Add the service to a server."""
-        server.add_unary(methods.SOLVE, self.solve)
+        self._add_unary(server, methods.SOLVE, self.solve)
+        self._add_unary(server, methods.LIST_WORKERS, self.list_workers)
+        self._add_unary(server, methods.INFO, self.info)
+        self._add_unary(server, methods.DISK_USAGE, self.disk_usage)
+        self._add_unary(server, methods.UPDATE_BUILD_HISTORY, self.update_build_history)
         server.add_stream(methods.STATUS, self.status)
         server.add_stream(SESSION, self.session)
-        server.add_unary(methods.LIST_WORKERS, self.list_workers)
-        server.add_unary(methods.INFO, self.info)
-        server.add_unary(methods.DISK_USAGE, self.disk_usage)
         server.add_stream(methods.PRUNE, self.prune)
         server.add_stream(methods.LISTEN_BUILD_HISTORY, self.listen_build_history)
-        server.add_unary(methods.UPDATE_BUILD_HISTORY, self.update_build_history)
+
+    def _add_unary(
+        self, server: Server, method: Method[Req, Resp], handler: Callable[[Context, Req], Awaitable[Resp]]
+    ) -> None:
+        name = method.path.rpartition("/")[2]
+
+        async def handle(ctx: Context, request: Req) -> Resp:
+            await self._pass(name, ctx)
+            return await handler(ctx, request)
+
+        server.add_unary(method, handle)
+
+    async def _pass(self, name: str, ctx: Context) -> None:
+        """Let a call come in, unless the script of a test stops it."""
+        if self._before is not None:
+            await self._before(name, ctx)
 
     async def solve(self, ctx: Context, request: pb.SolveRequest) -> pb.SolveResponse:
         """Build something; ends when the result is exported."""
         if request.Ref in self._active:
             raise BuildkitError(f"job ID {request.Ref} exists")
-        job = Job(ctx, request, self._options)
+        script = self._script(request)
+        job: AnyJob = (
+            Job(ctx, request, self._options)
+            if script is None
+            else ScriptedJob(ctx, request, script, self._options.manager)
+        )
         self._active[job.id] = job
         self._finished.pop(job.id, None)
         self._broadcast()
@@ -96,7 +133,7 @@ class Control:
         finally:
             self._changed.discard(waiter)
 
-    async def _job(self, ctx: Context, ref: str) -> Job:
+    async def _job(self, ctx: Context, ref: str) -> AnyJob:
         timed, stop = context.with_timeout(ctx, _STATUS_WAIT)
         try:
             while True:
@@ -114,6 +151,7 @@ class Control:
     async def status(self, stream: ServerStream[pb.StatusRequest, pb.StatusResponse]) -> None:
         """Tell of a build until it ends; a finished one is told again."""
         request = await stream.recv() or pb.StatusRequest()
+        await self._pass("Status", stream.ctx)
         await stream.send_header([])
         job = await self._job(stream.ctx, request.Ref)
 
@@ -124,6 +162,7 @@ class Control:
 
     async def session(self, stream: ServerStream[bytes, object]) -> None:
         """Keep a client's session until one of the two ends it."""
+        await self._pass("Session", stream.ctx)
         hijacked, headers = hijack(stream)
         ctx, cancel = context.with_cancel(stream.ctx)
         closed = asyncio.ensure_future(hijacked.closed.wait())
@@ -158,6 +197,7 @@ class Control:
     async def prune(self, stream: ServerStream[pb.PruneRequest, pb.UsageRecord]) -> None:
         """Remove what nobody needs, and tell what was removed."""
         request = await stream.recv() or pb.PruneRequest()
+        await self._pass("Prune", stream.ctx)
         removed = await asyncio.to_thread(usage.prune, self._options.store(), request, self._in_use)
         await stream.send_many(removed)
 
@@ -194,7 +234,7 @@ class Control:
         return pb.UpdateBuildHistoryResponse()
 
 
-def _history(job: Job) -> pb.BuildHistoryRecord:
+def _history(job: AnyJob) -> pb.BuildHistoryRecord:
     record = pb.BuildHistoryRecord(
         Ref=job.id,
         Frontend=job.request.Frontend,

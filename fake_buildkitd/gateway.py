@@ -18,6 +18,7 @@ from typing import TypeVar
 from fake_buildkitd.errors import UnsupportedError, with_solve_error
 from fake_buildkitd.frontend._bridge import FrontendResult, Ref
 from fake_buildkitd.jobs import Job
+from fake_buildkitd.script import Before, ScriptedJob
 from fake_buildkitd.store import Node, PathError, Snapshot, Tree
 from fake_buildkitd.store._fs import node_stat
 from fake_buildkitd.store._tree import clean
@@ -243,6 +244,19 @@ class Forwarder:
         return pb.ResolveSourceMetaResponse(Source=request.Source)
 
 
+class ScriptedForwarder(Forwarder):
+    """A scripted build's gateway: answers with empty results."""
+
+    async def solve(self, ctx: Context, request: pb.SolveRequest) -> pb.SolveResponse:
+        response = pb.SolveResponse()
+        if request.allowResultReturn:
+            response.result.ref.id = ""
+        return response
+
+    async def return_(self, ctx: Context, request: pb.ReturnRequest) -> pb.ReturnResponse:
+        return pb.ReturnResponse()
+
+
 def _stat(node: Node, name: bytes) -> stat_pb2.Stat:
     return stat_pb2.Stat.FromString(node_stat(node, name).marshal())
 
@@ -252,21 +266,24 @@ class Gateway:
 
     Args:
         workers: what Ping tells of this daemon.
+        before: called before every call.
     """
 
-    def __init__(self, workers: Callable[[], list[worker_pb2.WorkerRecord]]) -> None:
+    def __init__(self, workers: Callable[[], list[worker_pb2.WorkerRecord]], before: Before | None = None) -> None:
         self._workers = workers
+        self._before = before
         self._builds: dict[str, Forwarder] = {}
         self._waiting: dict[str, set[asyncio.Future[None]]] = {}
 
-    def add(self, job: Job) -> None:
+    def add(self, job: Job | ScriptedJob) -> None:
         """Make a build known."""
-        self._builds[job.id] = Forwarder(job, self._workers)
+        forwarder = Forwarder if isinstance(job, Job) else ScriptedForwarder
+        self._builds[job.id] = forwarder(job, self._workers)  # type: ignore[arg-type]  # a ScriptedJob has what it uses
         for waiter in self._waiting.pop(job.id, set()):
             if not waiter.done():
                 waiter.set_result(None)
 
-    def discard(self, job: Job) -> None:
+    def discard(self, job: Job | ScriptedJob) -> None:
         """Forget a build."""
         self._builds.pop(job.id, None)
 
@@ -318,11 +335,15 @@ class Gateway:
         name = method.path.rpartition("/")[2]
 
         async def handle(ctx: Context, request: Req) -> Resp:
+            if self._before is not None:
+                await self._before(f"LLBBridge.{name}", ctx)
             try:
                 forwarder = await self._find(ctx)
             except BuildkitError as err:
                 raise wrap(err, f"forwarding {name}") from err
-            return await call(forwarder, ctx, request)
+            bound = getattr(forwarder, call.__name__)
+            response: Resp = await bound(ctx, request)
+            return response
 
         server.add_unary(method, handle)
 

@@ -17,14 +17,19 @@ from types import TracebackType
 
 from fake_buildkitd.control import PACKAGE, VERSION, Control
 from fake_buildkitd.errors import to_status
+from fake_buildkitd.faults import Fault, FaultStream
 from fake_buildkitd.gateway import Gateway
 from fake_buildkitd.jobs import JobOptions, dockerfile_frontend
+from fake_buildkitd.script import Script
 from fake_buildkitd.store import DiskStore, MemoryStore, Store
 from pybuildkit import identity
+from pybuildkit.api.services.control import control_pb2
 from pybuildkit.api.types import worker_pb2
 from pybuildkit.golang import context
 from pybuildkit.golang.context import Context
-from pybuildkit.rpc import ByteStream, Server
+from pybuildkit.golang.errors import BuildkitError
+from pybuildkit.rpc import ByteStream, Endpoint, Server
+from pybuildkit.rpc._io import socket_stream
 from pybuildkit.rpc.health import add_health
 from pybuildkit.session import HealthCheckConfig, Manager
 from pybuildkit.solver.pb import platforms_from_spec
@@ -38,6 +43,8 @@ class Daemon:
         state: the folder for what is built; None to keep it in memory.
         wait: seconds to wait while another process uses that folder.
         health: how sessions are watched; None for BuildKit's own way.
+        script: gives for a request the script that its build follows, or None for a real build; a Script stands
+            for one that is followed by every build.
         clock: gives the time in nanoseconds.
 
     Raises:
@@ -50,17 +57,20 @@ class Daemon:
         state: str | None = None,
         wait: float = 0,
         health: HealthCheckConfig | None = None,
+        script: Script | Callable[[control_pb2.SolveRequest], Script | None] | None = None,
         clock: Callable[[], int] = time.time_ns,
     ) -> None:
         self._clock = clock
         self._store: Store | None = DiskStore(state, wait=wait, clock=clock) if state is not None else None
         self._ctx, self._cancel = context.with_cancel(context.background())
         self._worker_id = _worker_id(state)
+        self._serving: set[asyncio.Task[None]] = set()
         self.manager = Manager(health)
         self.options = JobOptions(self.store, self.manager, self._worker_id, clock=clock)
         self.options.frontends["dockerfile.v0"] = dockerfile_frontend  # type: ignore[assignment]  # a Job is the bridge
-        gateway = Gateway(self.workers)
-        self.control = Control(self.options, gateway, self.workers)
+        before = script.before if isinstance(script, Script) else None
+        gateway = Gateway(self.workers, before)
+        self.control = Control(self.options, gateway, self.workers, _chooser(script), before)
         self.server = Server(to_status=to_status)
         self.control.register(self.server)
         gateway.register(self.server)
@@ -109,6 +119,36 @@ class Daemon:
                 stop()
             cancel()
 
+    def dialer(self, fault: Fault | None = None) -> Callable[[float | None], Endpoint]:
+        """A dialer to this daemon for a client in any thread; call it in the daemon's event loop.
+
+        Args:
+            fault: happens to the first connection that is made.
+        """
+        loop = asyncio.get_running_loop()
+        faults = [fault] if fault is not None else []
+
+        def dial(timeout: float | None) -> Endpoint:
+            ours, theirs = socket.socketpair()
+            loop.call_soon_threadsafe(self._start, theirs, faults.pop() if faults else None)
+            return Endpoint(sock=ours)
+
+        return dial
+
+    def _start(self, sock: socket.socket, fault: Fault | None) -> None:
+        stream: ByteStream = socket_stream(sock)
+        if fault is not None:
+            stream = FaultStream(stream, fault)
+        task = asyncio.ensure_future(self._serve_quietly(stream))
+        self._serving.add(task)
+        task.add_done_callback(self._serving.discard)
+
+    async def _serve_quietly(self, stream: ByteStream) -> None:
+        try:
+            await self.serve(stream)
+        except (BuildkitError, OSError):
+            await stream.close()  # the connection broke: that is the client's to tell
+
     async def serve_socket(self, sock: socket.socket) -> None:
         """Serve one connected socket until the connection ends."""
         await self.server.serve_socket(sock, self._ctx)
@@ -124,9 +164,18 @@ class Daemon:
     async def close(self) -> None:
         """End all connections and let go of the state."""
         self._cancel()
+        await asyncio.gather(*self._serving, return_exceptions=True)
         if self._store is not None:
             await asyncio.to_thread(self._store.close)
             self._store = None
+
+
+def _chooser(
+    script: Script | Callable[[control_pb2.SolveRequest], Script | None] | None,
+) -> Callable[[control_pb2.SolveRequest], Script | None]:
+    if callable(script):
+        return script
+    return lambda request: script
 
 
 def _worker_id(state: str | None) -> str:

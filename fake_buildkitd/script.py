@@ -1,0 +1,200 @@
+"""Builds that follow a script instead of solving anything, for tests of clients.
+
+A script is a list of steps that a build goes through, in order:
+
+    Send(status)          tell this status to whoever listens
+    Delay(seconds)        wait, on the event loop's clock
+    Fail(error)           end the build with this error
+    Call(function)        await `function(ctx, session)` with the build's session, such as to ask for files
+    Hang()                wait until the client gives up
+    EndStatus(error)      end the Status calls now, with an error or, without one, as if the build were over
+
+At the end of its steps a build ends with the script's response. The gateway of such a build answers Ping, Solve and
+Return with empty results at once. `Script.before` runs before every call to the daemon, by the method's name
+("Solve", "LLBBridge.Solve", "Status", "Session", …), and may wait or raise.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from pybuildkit.api.services.control import control_pb2
+from pybuildkit.client._graph import SolveStatus, Vertex
+from pybuildkit.golang import context
+from pybuildkit.golang.context import Context
+from pybuildkit.session import Caller, Manager
+
+
+@dataclass(frozen=True)
+class Send:
+    """Tell a status."""
+
+    status: SolveStatus
+
+
+@dataclass(frozen=True)
+class Delay:
+    """Wait for some seconds of the event loop's clock."""
+
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Fail:
+    """End the build with an error."""
+
+    error: BaseException
+
+
+@dataclass(frozen=True)
+class Call:
+    """Do something with the client's session."""
+
+    function: Callable[[Context, Caller], Awaitable[object]]
+
+
+@dataclass(frozen=True)
+class Hang:
+    """Wait until the client gives up."""
+
+
+@dataclass(frozen=True)
+class EndStatus:
+    """End the Status calls of the build."""
+
+    error: BaseException | None = None
+
+
+Step = Send | Delay | Fail | Call | Hang | EndStatus
+Before = Callable[[str, Context], Awaitable[None]]
+
+
+@dataclass(frozen=True)
+class Script:
+    """What a build does.
+
+    Args:
+        steps: in order.
+        response: what the client is told at the end.
+        before: called before every call of the daemon's services.
+    """
+
+    steps: Sequence[Step] = ()
+    response: Mapping[str, str] = field(default_factory=dict)
+    before: Before | None = None
+
+
+class ScriptedJob:
+    """A build that follows a script; takes a Job's place.
+
+    Args:
+        ctx: ends the build.
+        request: what the client asked for.
+        script: what happens.
+        manager: knows the sessions.
+    """
+
+    def __init__(self, ctx: Context, request: control_pb2.SolveRequest, script: Script, manager: Manager) -> None:
+        self.ctx, self._cancel = context.with_cancel(ctx)
+        self.id = request.Ref
+        self.request = request
+        self.session_id = request.Session
+        self.progress = ScriptedProgress()
+        self.started = 0
+        self.completed: int | None = None
+        self.error: BaseException | None = None
+        self.response: dict[str, str] = {}
+        self._script = script
+        self._manager = manager
+
+    async def run(self, register: Callable[[ScriptedJob], None]) -> dict[str, str]:
+        """Go through the steps.
+
+        Raises:
+            whatever a step says.
+        """
+        register(self)
+        try:
+            for step in self._script.steps:
+                await self._step(step)
+            self.response = dict(self._script.response)
+            return self.response
+        except BaseException as err:
+            self.error = err
+            raise
+        finally:
+            self.completed = 0
+            self.progress.close(None)
+            self._cancel()
+
+    async def _step(self, step: Step) -> None:
+        if isinstance(step, Send):
+            self.progress.send(step.status)
+            await asyncio.sleep(0)
+        elif isinstance(step, Delay):
+            await context.run(self.ctx, asyncio.sleep(step.seconds))
+        elif isinstance(step, Fail):
+            raise step.error
+        elif isinstance(step, Call):
+            caller = await self._manager.get(self.ctx, self.session_id)
+            await step.function(self.ctx, caller)
+        elif isinstance(step, EndStatus):
+            self.progress.close(step.error)
+        else:
+            await self.ctx.done()
+            self.ctx.raise_if_done()
+
+
+class ScriptedProgress:
+    """The statuses of a scripted build, exactly as they were given."""
+
+    def __init__(self) -> None:
+        self._statuses: list[SolveStatus] = []
+        self._waiters: set[asyncio.Future[None]] = set()
+        self._closed = False
+        self._error: BaseException | None = None
+
+    def send(self, status: SolveStatus) -> None:
+        """Tell a status."""
+        self._statuses.append(status)
+        self._wake()
+
+    def close(self, error: BaseException | None) -> None:
+        """No more statuses come; the first call counts."""
+        if not self._closed:
+            self._closed = True
+            self._error = error
+            self._wake()
+
+    def _wake(self) -> None:
+        for waiter in self._waiters:
+            if not waiter.done():
+                waiter.set_result(None)
+
+    async def read(self, ctx: Context, emit: Callable[[SolveStatus], Awaitable[None]]) -> None:
+        """Give every status to `emit`, from the first on."""
+        position = 0
+        while True:
+            while position < len(self._statuses):
+                await emit(self._statuses[position])
+                position += 1
+            if self._closed:
+                break
+            waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            self._waiters.add(waiter)
+            try:
+                await context.run(ctx, waiter)
+            finally:
+                self._waiters.discard(waiter)
+        if self._error is not None:
+            raise self._error
+
+    def vertexes(self) -> list[Vertex]:
+        """The vertices of all statuses."""
+        return [vertex for status in self._statuses for vertex in status.vertexes]
+
+    def warnings(self) -> int:
+        """How many warnings were given."""
+        return sum(len(status.warnings) for status in self._statuses)
