@@ -122,6 +122,8 @@ class Client:
     def __init__(self, channel: Channel, options: _Options) -> None:
         self._channel = channel
         self._options = options
+        self.probing = asyncio.Lock()
+        """Held by the solve that asks a silent daemon for a sign of life."""
 
     async def __aenter__(self) -> Client:
         return self

@@ -368,30 +368,44 @@ class _Run:
             self._cancel_status(None)
 
     async def _watch_connection(self) -> None:
-        """Probe a silent connection; ends when Solve and Status have."""
+        """Probe a silent connection; ends when Solve and Status have.
+
+        The silence is counted from the solve's start at the earliest. Of several solves on one connection only one
+        probes it at a time: a daemon refuses frequent pings.
+        """
         loop = asyncio.get_running_loop()
         channel = self._client.channel
+        started = loop.time()
         while True:
-            quiet = loop.time() - channel.last_activity
+            quiet = loop.time() - max(channel.last_activity, started)
             if quiet < IDLE_SECONDS:
                 if await _wait_at_most(self._status_ctx, IDLE_SECONDS - quiet):
                     return
                 continue
-            ping_ctx, stop = context.with_timeout(self._status_ctx, PING_SECONDS)
-            try:
-                await channel.ping(ping_ctx)
-            except BuildkitError as err:
-                if self._status_ctx.is_done() or channel.closed:
+            async with self._client.probing:
+                if loop.time() - max(channel.last_activity, started) >= IDLE_SECONDS and await self._probe():
                     return
-                lost = RpcError(
-                    Code.UNAVAILABLE,
-                    f"keepalive ping failed to receive ACK within timeout: the daemon has been silent for "
-                    f"{IDLE_SECONDS + PING_SECONDS:.0f}s",
-                )
-                self._cancel_status(lost)
-                raise errors.wrap(lost, "failed to solve") from err
-            finally:
-                stop()
+
+    async def _probe(self) -> bool:
+        """Ask the daemon for a sign of life; whether the watch is over.
+
+        Raises:
+            BuildkitError: there is none.
+        """
+        ping_ctx, stop = context.with_timeout(self._status_ctx, PING_SECONDS)
+        try:
+            await self._client.channel.ping(ping_ctx)
+        except BuildkitError as err:
+            if self._status_ctx.is_done() or self._client.channel.closed:
+                return True
+            silence = f"the daemon has been silent for {IDLE_SECONDS + PING_SECONDS:.0f}s"
+            text = f"keepalive ping failed to receive ACK within timeout: {silence}"
+            lost = RpcError(Code.UNAVAILABLE, text)
+            self._cancel_status(lost)
+            raise errors.wrap(lost, "failed to solve") from err
+        finally:
+            stop()
+        return False
 
 
 async def _wait_at_most(ctx: Context, seconds: float) -> bool:
