@@ -7,11 +7,11 @@ done by a thread of its own. A thread that is stuck when the program ends is lef
 
 from __future__ import annotations
 
+import _thread
 import asyncio
 import os
 import select
 import stat
-import threading
 from collections.abc import Callable
 from typing import Protocol
 
@@ -139,7 +139,7 @@ def _is_pipe(fd: int | None) -> bool:
 
 
 async def _in_thread(write: Callable[[bytes], None], data: bytes) -> None:
-    """Run the write in a daemon thread and wait for it."""
+    """Run the write in a thread that the program's end does not wait for, and wait for it here."""
     loop = asyncio.get_running_loop()
     result: asyncio.Future[None] = loop.create_future()
 
@@ -162,5 +162,5 @@ async def _in_thread(write: Callable[[bytes], None], data: bytes) -> None:
         except RuntimeError:
             return  # the loop was closed while the write was stuck
 
-    threading.Thread(target=run, name="progress-output", daemon=True).start()
+    _thread.start_new_thread(run, ())  # not Thread.start, which waits until the thread runs
     await result
