@@ -90,12 +90,11 @@ class _Stub:
 
 
 @contextmanager
-def _serving(stub: _Stub, path: Path) -> Iterator[None]:
-    """Have the service listen at a socket, in a thread, until the end."""
+def serving(server: Server, path: Path) -> Iterator[None]:
+    """Have a server listen at a socket, in a thread, until the end."""
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     listener.bind(str(path))
     listener.listen(64)
-    server = stub.server()
     ready = threading.Event()
     stop: list[Any] = []
 
@@ -181,6 +180,6 @@ def run(cases: list[Case], work: Path) -> Iterator[tuple[str, str | None]]:
     """The name of each case, and None or what is wrong."""
     (work / "home").mkdir(parents=True, exist_ok=True)
     stub = _Stub()
-    with _serving(stub, work / "stub.sock"):
+    with serving(stub.server(), work / "stub.sock"):
         for case in cases:
             yield case["name"], _check(case, stub, work)
