@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 import uuid
 from pathlib import Path
 
@@ -17,9 +18,12 @@ from pybuildkit.third_party import fsutil
 
 
 def dockerfile(text: str) -> fsutil.StaticFS:
-    """A context in memory that holds nothing but a Dockerfile."""
+    """A context in memory that holds nothing but a Dockerfile.
+
+    Its time is new: a daemon takes a file of the same size and time for unchanged.
+    """
     files = fsutil.StaticFS()
-    files.add(b"Dockerfile", fsutil.Stat(mode=0o644, uid=0, gid=0), text.encode())
+    files.add(b"Dockerfile", fsutil.Stat(mode=0o644, mod_time=time.time_ns()), text.encode())
     return files
 
 
