@@ -8,7 +8,8 @@ for a file it carries `BytesMessage{bytes data = 1}`, ended by a half-close, and
 what the file's opener is told.
 
 Differs on purpose: a file takes its final name only when its stream has ended well; a second stream for a file
-that is already written is refused; devices and `trusted.*` attributes are refused in a directory unless the
+that is already written is refused, and fails the build (a directory may come in several: older daemons send one
+for each platform); devices and `trusted.*` attributes are refused in a directory unless the
 export allows them; the target remembers what was received and what failed, so that a build whose export never
 came, or broke, ends with that error although the daemon may say otherwise.
 """
@@ -94,7 +95,7 @@ class SyncTarget:
     def __init__(self, *targets: FSSyncTarget) -> None:
         self._targets: dict[int, FSSyncTarget] = {}
         self._started: set[int] = set()
-        self._entered: set[int] = set()
+        self._unfinished: dict[int, int] = {}
         self._received: set[int] = set()
         self._failures: list[BuildkitError] = []
         self.add(*targets)
@@ -118,7 +119,7 @@ class SyncTarget:
 
     def incomplete(self) -> list[str]:
         """The directories of exports that have begun and are not whole."""
-        return [self._targets[id].outdir for id in sorted(self._entered - self._received)]
+        return [self._targets[id].outdir for id, count in sorted(self._unfinished.items()) if count]
 
     async def _diff_copy(self, stream: ServerStream[bytes, object]) -> None:
         target = self._targets.get(_exporter_id(stream.metadata))
@@ -169,17 +170,18 @@ class SyncTarget:
         # The daemon drops the call as soon as it has confirmed the end, which may still be unread then: the stream
         # itself, not its context, tells when the transfer is over.
         ctx = context.without_cancel(stream.ctx)
-        self._entered.add(target.id)
+        self._unfinished[target.id] = self._unfinished.get(target.id, 0) + 1
         try:
             await fsutil.receive(ctx, stream, target.outdir, opt)
         except (BuildkitError, OSError) as err:
             raise ExportError(f"local export to {target.outdir} is incomplete: {errors.error_text(err)}", err) from err
+        self._unfinished[target.id] -= 1
 
     async def _receive_file(self, stream: ServerStream[bytes, object], target: FSSyncTarget) -> None:
         from pybuildkit.third_party.fsutil._worker import Worker
 
         if target.id in self._started:
-            raise RpcError(Code.ALREADY_EXISTS, f"exporter {target.id} has already sent its file")
+            raise ExportError(f"exporter {target.id} has already sent its file")
         self._started.add(target.id)
         worker = Worker("pybuildkit-export")
         writers: list[ExportWriter] = []
