@@ -1,0 +1,154 @@
+"""What a daemon makes of a Dockerfile, in a form that two daemons can be compared by.
+
+    python -m tests.fake_buildkitd.twins ADDR        records `recorded.json` from a real daemon
+
+The recorded answers are BuildKit v0.32.2's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import json
+import os
+import re
+import sys
+import tarfile
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
+from pybuildkit.client import Client
+from pybuildkit.client._client import new
+from pybuildkit.client._solveopt import ExportEntry, SolveOpt
+from pybuildkit.golang import context
+from pybuildkit.golang.errors import error_text
+from pybuildkit.rpc import Buffer
+from pybuildkit.solver.errdefs import sources
+from pybuildkit.third_party import fsutil
+from tests.fake_buildkitd.dockerfiles import CASES, CONTEXT, Case, Content
+from tests.fake_buildkitd.helpers import solve
+
+RECORDED = Path(__file__).with_name("recorded.json")
+_TIME = 1_500_000_000
+_REF = re.compile(r"ref [a-z0-9]+::[a-z0-9]+")
+
+Observed = dict[str, object]
+
+
+class _Memory:
+    """Where a tar export goes."""
+
+    def __init__(self) -> None:
+        self.data = bytearray()
+
+    def write_all(self, data: Buffer) -> None:
+        self.data += data
+
+    def close(self) -> None:
+        pass
+
+    def abort(self) -> None:
+        self.data.clear()
+
+
+def make_context(root: Path, case: Case) -> Path:
+    """The context of a case, all times set to one second of the past."""
+    files: dict[str, Content] = {**CONTEXT, **case.extra}
+    if case.text is not None:
+        files["Dockerfile"] = case.text
+    for name, content in files.items():
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _make(root, path, content)
+    for folder, names, plain in os.walk(root, topdown=False):
+        os.chmod(folder, 0o700 if folder == str(root / "e") else 0o755)
+        for name in [*names, *plain]:
+            os.utime(os.path.join(folder, name), (_TIME, _TIME), follow_symlinks=False)
+    return root
+
+
+def _make(root: Path, path: Path, content: Content) -> None:
+    kind, value = ("f644", content) if isinstance(content, str) else content
+    if isinstance(value, dict):
+        _archive(path, "w:gz" if kind.endswith(":gz") else "w", value)
+    elif kind == "l":
+        path.symlink_to(value)
+    elif kind == "hard":
+        os.link(root / value, path)
+    elif kind == "fifo":
+        os.mkfifo(path, 0o644)
+    elif kind.startswith("d"):
+        path.mkdir()
+    else:
+        path.write_text(value)
+        path.chmod(int(kind[1:], 8))
+
+
+def _archive(path: Path, mode: str, members: Mapping[str, tuple[str, int, str]]) -> None:
+    types = {"d": tarfile.DIRTYPE, "l": tarfile.SYMTYPE, "h": tarfile.LNKTYPE}
+    with tarfile.open(path, mode) as archive:  # type: ignore[call-overload]  # a mode of the table
+        for name, (kind, bits, text) in members.items():
+            info = tarfile.TarInfo(name)
+            info.mode, info.uid, info.gid, info.mtime = bits, 7, 8, 1000
+            info.type = types.get(kind, tarfile.REGTYPE)
+            if kind in ("l", "h"):
+                info.linkname = text
+            data = text.encode() if kind == "f" else b""
+            info.size = len(data)
+            archive.addfile(info, io.BytesIO(data))
+
+
+async def observe(client: Client, case: Case) -> Observed:
+    """What a daemon makes of a case: the tree, the steps, their errors, warnings, the build's error and its lines."""
+    with tempfile.TemporaryDirectory() as folder:
+        root = make_context(Path(folder), case)
+        fs = fsutil.new_fs(str(root))
+        out = _Memory()
+        opt = SolveOpt(
+            frontend="dockerfile.v0",
+            frontend_attrs={**case.options},
+            local_mounts={"context": fs, "dockerfile": fs},
+            exports=[ExportEntry(type="tar", output=lambda md: out)],
+            shared_key=case.name,
+        )
+        built = await solve(client, opt)
+    observed: Observed = {
+        "steps": sorted(built.names()),
+        "step errors": {name: _REF.sub("ref X", text) for name, text in sorted(built.errors().items())},
+        "warnings": sorted(built.warnings()),
+        "error": _REF.sub("ref X", error_text(built.error)) if built.error is not None else "",
+        "lines": [[r.start.line for r in source.ranges] for source in sources(built.error)],
+        "tree": _tree(bytes(out.data)) if built.error is None else {},
+    }
+    as_read: Observed = json.loads(json.dumps(observed))
+    return as_read
+
+
+def _tree(data: bytes) -> dict[str, list[object]]:
+    found: dict[str, list[object]] = {}
+    with tarfile.open(fileobj=io.BytesIO(data)) as archive:
+        for member in archive:
+            file = archive.extractfile(member) if member.isreg() else None
+            text = file.read().decode("latin-1") if file is not None and not member.name.endswith(".tgz") else ""
+            time = int(member.mtime) if member.isreg() and member.mtime <= _TIME else 0
+            fields = [member.type.decode(), f"{member.mode:o}", member.uid, member.gid, member.linkname, text, time]
+            found[member.name] = list(fields)
+    return found
+
+
+async def record(addr: str) -> dict[str, Observed]:
+    """The answers of a daemon to all cases."""
+    async with await new(context.background(), addr) as client:
+        return {case.name: await observe(client, case) for case in CASES}
+
+
+def main() -> None:
+    """Write the answers of the daemon that is named on the command line."""
+    answers = asyncio.run(record(sys.argv[1]))
+    RECORDED.write_text(json.dumps(answers, indent=1, ensure_ascii=False, sort_keys=True) + "\n")
+    print(f"{len(answers)} answers in {RECORDED}")
+
+
+if __name__ == "__main__":
+    main()
