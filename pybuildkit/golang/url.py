@@ -136,11 +136,35 @@ def _parse_authority(url: URL, authority: str) -> None:
         user, colon, password = userinfo.partition(":")
         url.user = _decode(user)
         url.password = _decode(password) if colon else None
-    _check_host(host)
+    _check_host(url.scheme, host)
     url.host = _decode(host)
 
 
-def _check_host(host: str) -> None:
+def _check_host(scheme: str, host: str) -> None:
+    bracket = host.rfind("[")
+    if bracket > 0:
+        raise URLError("invalid IP-literal")
+    if bracket == 0:
+        end = host.rfind("]")
+        if end < 0:
+            raise URLError("missing ']' in host")
+        _check_port(host[end + 1 :])
+        address = host[1:end].partition("%25")[0]
+        _check_host_chars(address)
+        _check_ip_literal(address)
+        return
+    colon = host.find(":") if scheme in ("http", "https") else host.rfind(":")
+    if colon >= 0:
+        _check_port(host[colon:])
+    _check_host_chars(host)
+
+
+def _check_port(text: str) -> None:
+    if text and not (text[0] == ":" and all(char in "0123456789" for char in text[1:])):
+        raise URLError(f"invalid port {quote(text)} after host")
+
+
+def _check_host_chars(host: str) -> None:
     position = host.find("%")
     while position != -1:
         escape = host[position : position + 3]
@@ -150,13 +174,18 @@ def _check_host(host: str) -> None:
     for char in host:
         if char not in _HOST_PLAIN and char != "%" and ord(char) < 0x80:
             raise URLError(f"invalid character {quote(char)} in host name")
-    bracket = host.rfind("]")
-    if host.startswith("[") and bracket == -1:
-        raise URLError("missing ']' in host")
-    colon = host.rfind(":")
-    rest = host[bracket + 1 :] if host.startswith("[") else (host[colon:] if colon != -1 else "")
-    if rest and not (rest[0] == ":" and all(c in "0123456789" for c in rest[1:])):
-        raise URLError(f"invalid port {quote(rest)} after host")
+
+
+def _check_ip_literal(address: str) -> None:
+    """Only an address of IPv6 may stand in brackets."""
+    import ipaddress
+
+    try:
+        version = ipaddress.ip_address(address).version
+    except ValueError:
+        raise URLError(f"invalid host: ParseAddr({quote(address)}): unable to parse IP") from None
+    if version == 4:
+        raise URLError("invalid IP-literal")
 
 
 def parse(text: str) -> URL:
@@ -165,29 +194,31 @@ def parse(text: str) -> URL:
     Raises:
         URLError: `parse "TEXT": REASON`.
     """
-    try:
-        return _parse(text)
-    except URLError as err:
-        raise URLError(f"parse {quote(text)}: {err}") from None
-
-
-def _parse(text: str) -> URL:
+    without_fragment, _, fragment = text.partition("#")
     url = URL()
-    text, hash_mark, fragment = text.partition("#")
-    if hash_mark:
+    shown = without_fragment
+    try:
+        _parse(url, without_fragment)
+        shown = text
         url.fragment = _decode(fragment)
+    except URLError as err:
+        raise URLError(f"parse {quote(shown)}: {err}") from None
+    return url
+
+
+def _parse(url: URL, text: str) -> None:
     if any(ord(char) < 0x20 or char == "\x7f" for char in text):
         raise URLError("net/url: invalid control character in URL")
     if text == "*":
         url.path = "*"
-        return url
+        return
     scheme, rest = _split_scheme(text)
     url.scheme = scheme.lower()
     rest, _, url.raw_query = rest.partition("?")
     if not rest.startswith("/"):
         if url.scheme:
             url.opaque = rest
-            return url
+            return
         if ":" in rest.partition("/")[0]:
             raise URLError("first path segment in URL cannot contain colon")
     if rest.startswith("//") and (url.scheme or not rest.startswith("///")):
@@ -195,4 +226,3 @@ def _parse(text: str) -> URL:
         rest = slash + path
         _parse_authority(url, authority)
     url.path = _decode(rest)
-    return url

@@ -32,6 +32,10 @@ def test_parse_url(text: str, remote: str, user: str, opts: tuple[str, str] | No
     [
         ("ftp://h/p", "ftp: invalid protocol"),
         ("h/p", "unknown protocol"),
+        ("https://h:x/p#frag", 'parse "https://h:x/p": invalid port ":x" after host'),
+        ("https://h/p#%zz", 'parse "https://h/p#%zz": invalid URL escape "%zz"'),
+        ("https://[1.2.3.4]/p", 'parse "https://[1.2.3.4]/p": invalid IP-literal'),
+        ("https://[::1/p", "parse \"https://[::1/p\": missing ']' in host"),
         ("a@b", "unknown protocol"),
         ("git@h:p?a=%zz", "unknown protocol"),
         ("https://h /p", 'parse "https://h /p": invalid character " " in host name'),
