@@ -173,8 +173,9 @@ def _apply(tree: Tree, act: Act) -> bool:
             for path in _ancestors(act.path):
                 tree.setdefault(path, Directory(act.mode))
             return True
-        case "mkfile" if parent_there and isinstance(tree.get(act.path), File | None):
-            tree[act.path] = File(act.mode, act.data)
+        case "mkfile" if parent_there and isinstance(there := tree.get(act.path), File | None):
+            # As with open(2): a file that is there already keeps its permissions.
+            tree[act.path] = File(there.mode if there is not None else act.mode, act.data)
             return True
         case "symlink" if parent_there and act.path not in tree:
             tree[act.path] = Link(act.other)

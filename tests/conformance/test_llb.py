@@ -98,7 +98,7 @@ async def solve(addr: str, acts: list[strategies.Act], chained: bool, dest: str)
         await connection.solve(ctx, await state.marshal(ctx), opt)
 
 
-@settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=10, deadline=None, suppress_health_check=list(HealthCheck))
 @given(recipe=strategies.file_recipes)
 def test_random_file_ops_make_the_tree_of_the_model(addr: str, recipe: list[strategies.Act]) -> None:
     acts, tree = strategies.applicable(recipe)
