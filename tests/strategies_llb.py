@@ -180,7 +180,8 @@ def _apply(tree: Tree, act: Act) -> bool:
         case "symlink" if parent_there and act.path not in tree:
             tree[act.path] = Link(act.other)
             return True
-        case "rm" if act.path in tree:
+        case "rm" if isinstance(tree.get(act.path), Directory | File):
+            # A daemon looks at what a link points to before it removes the link; the model leaves those out.
             for path in [path for path in tree if path == act.path or path.startswith(act.path + "/")]:
                 del tree[path]
             return True
