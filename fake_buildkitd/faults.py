@@ -17,6 +17,9 @@ from __future__ import annotations
 import asyncio
 import enum
 import random
+import socket
+import struct
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from pybuildkit.rpc import Buffer, ByteStream
@@ -105,11 +108,13 @@ class FaultStream:
     Args:
         inner: the stream that the server would have.
         fault: what happens, and when.
+        reset: makes the peer see a reset, not an end, when `inner` is closed next.
     """
 
-    def __init__(self, inner: ByteStream, fault: Fault) -> None:
+    def __init__(self, inner: ByteStream, fault: Fault, reset: Callable[[], None] | None = None) -> None:
         self._inner = inner
         self._fault = fault
+        self._reset = reset
         self._sent = FrameCounter(preface=False)
         self._received = FrameCounter(preface=True)
         self._closed = asyncio.Event()
@@ -152,6 +157,8 @@ class FaultStream:
         """The fault happens; what of the piece still passes."""
         fault = self._fault
         fault.hit = True
+        if fault.kind is FaultKind.RESET and self._reset is not None:
+            self._reset()
         before, frame = data[:offset], data[offset:]
         if fault.kind is FaultKind.TRUNCATE:
             before += frame[: max(1, len(frame) // 2)]
@@ -174,3 +181,16 @@ class FaultStream:
         """End the stream below."""
         self._closed.set()
         await self._inner.close()
+
+
+def reset_on_close(sock: socket.socket) -> None:
+    """Make the peer of a TCP connection see a reset when the socket is closed."""
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+
+def tcp_pair() -> tuple[socket.socket, socket.socket]:
+    """Two sockets with a TCP connection between them, which, unlike socketpair's, can be reset."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        ours = socket.create_connection(listener.getsockname())
+        theirs, _ = listener.accept()
+    return ours, theirs

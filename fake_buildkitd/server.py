@@ -13,11 +13,12 @@ import os
 import socket
 import time
 from collections.abc import Callable
+from functools import partial
 from types import TracebackType
 
 from fake_buildkitd.control import PACKAGE, VERSION, Control
 from fake_buildkitd.errors import to_status
-from fake_buildkitd.faults import Fault, FaultStream
+from fake_buildkitd.faults import Fault, FaultStream, reset_on_close, tcp_pair
 from fake_buildkitd.gateway import Gateway
 from fake_buildkitd.jobs import JobOptions, dockerfile_frontend
 from fake_buildkitd.script import Script
@@ -129,8 +130,9 @@ class Daemon:
         faults = [fault] if fault is not None else []
 
         def dial(timeout: float | None) -> Endpoint:
-            ours, theirs = socket.socketpair()
-            loop.call_soon_threadsafe(self._start, theirs, faults.pop() if faults else None)
+            fault = faults.pop() if faults else None
+            ours, theirs = tcp_pair() if fault is not None else socket.socketpair()
+            loop.call_soon_threadsafe(self._start, theirs, fault)
             return Endpoint(sock=ours)
 
         return dial
@@ -138,7 +140,7 @@ class Daemon:
     def _start(self, sock: socket.socket, fault: Fault | None) -> None:
         stream: ByteStream = socket_stream(sock)
         if fault is not None:
-            stream = FaultStream(stream, fault)
+            stream = FaultStream(stream, fault, partial(reset_on_close, sock))
         task = asyncio.ensure_future(self._serve_quietly(stream))
         self._serving.add(task)
         task.add_done_callback(self._serving.discard)

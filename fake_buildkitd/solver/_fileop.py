@@ -309,12 +309,16 @@ def _remove_path(tree: Tree, path: bytes, allow_not_found: bool, now: int) -> No
     parent, name = parent_of(clean(path))
     if not name:
         raise BuildkitError("rmPath: invalid empty path")
-    path = join(tree.resolve(parent), name)
+    parent = tree.resolve(parent)
+    path = join(parent, name)
     node = tree.lstat(path)
     if not allow_not_found:
         followed = tree.stat(path) if node is not None else None
         if followed is None:
             raise PathError("stat", path, errno.ENOENT)
+    above = tree.lstat(parent)
+    if above is not None and not above.is_dir():
+        raise PathError("unlinkat", path, errno.ENOTDIR)
     if node is not None:
         tree.remove(path)
         tree.touch_parent(path, now)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import stat
 from collections.abc import AsyncIterator, Mapping
@@ -151,6 +152,15 @@ async def build_dockerfile(
         shared_key=str(folder),
     )
     return await solve(client, opt)
+
+
+async def settled(tasks: int) -> int:
+    """The number of tasks once it is no more than `tasks`, or has had time to get there."""
+    for _ in range(50):
+        await asyncio.sleep(0.002)
+        if len(asyncio.all_tasks()) <= tasks:
+            break
+    return len(asyncio.all_tasks())
 
 
 def file_op(*actions: pb.FileAction) -> pb.FileOp:

@@ -1,0 +1,91 @@
+"""What counts as the same content, and which part of a tree a selector takes."""
+
+from __future__ import annotations
+
+import stat as st
+from collections.abc import Callable
+
+import pytest
+
+from fake_buildkitd.store import ContentNotFoundError, MemoryStore, Node, Selector, Tree, root_digest, selected_digest
+
+
+def sample() -> Tree:
+    """A tree with directories, files and links."""
+    store = MemoryStore()
+    tree = Tree()
+    for path in ("d", "d/e"):
+        tree.mkdir(b"/" + path.encode(), 0o755, 7)
+    for path, text in (("a.txt", "a"), ("b.go", "b"), ("d/c.txt", "c"), ("d/e/f.txt", "f")):
+        blob = store.put_blob(text.encode())
+        tree.put(b"/" + path.encode(), Node(st.S_IFREG | 0o644, size=1, blob=blob, mtime=7))
+    tree.put(b"/l", Node(st.S_IFLNK | 0o777, link=b"d"))
+    return tree
+
+
+def touch(tree: Tree) -> None:
+    tree.own(b"/d/c.txt").mtime = 99
+    tree.own(b"/d").mtime = 99
+
+
+def chmod(tree: Tree) -> None:
+    tree.own(b"/d/c.txt").mode = st.S_IFREG | 0o600
+
+
+def chown(tree: Tree) -> None:
+    tree.own(b"/d/e").uid = 1
+
+
+def write(tree: Tree) -> None:
+    node = tree.own(b"/d/e/f.txt")
+    node.blob = b"x" * 32
+
+
+def rename(tree: Tree) -> None:
+    node = tree.must_lstat(b"/d/c.txt")
+    tree.remove(b"/d/c.txt")
+    tree.put(b"/d/z.txt", node)
+
+
+def relink(tree: Tree) -> None:
+    tree.own(b"/l").link = b"e"
+
+
+@pytest.mark.parametrize(
+    ("change", "matters"),
+    [(touch, False), (chmod, True), (chown, True), (write, True), (rename, True), (relink, True)],
+)
+def test_what_counts(change: Callable[[Tree], None], matters: bool) -> None:
+    before = sample().freeze()
+    tree = sample()
+    change(tree)
+    assert (root_digest(tree.freeze()) != root_digest(before)) is matters
+
+
+@pytest.mark.parametrize(
+    ("selector", "changes"),
+    [
+        (Selector(b"/a.txt"), []),
+        (Selector(b"/d"), [chmod, chown, write, rename]),
+        (Selector(b"/d/e"), [chown, write]),
+        (Selector(b"/*.txt", wildcard=True), []),
+        (Selector(b"/d/*", wildcard=True), [chmod, chown, write, rename]),
+        (Selector(b"/", include=("d/e",)), [chown, write]),
+        (Selector(b"/d", exclude=("e",)), [chmod, rename]),
+        (Selector(b"/l", follow_links=True), [chmod, chown, write, rename]),
+        (Selector(b"/l"), [relink]),
+    ],
+)
+def test_selectors(selector: Selector, changes: list[Callable[[Tree], None]]) -> None:
+    before = selected_digest(sample().freeze(), selector)
+    for change in (touch, chmod, chown, write, rename):
+        tree = sample()
+        change(tree)
+        changed = selected_digest(tree.freeze(), selector) != before
+        assert changed is (change in changes), change.__name__
+
+
+@pytest.mark.parametrize("selector", [Selector(b"/none"), Selector(b"/", include=("d",), required=(b"/none",))])
+def test_not_found(selector: Selector) -> None:
+    with pytest.raises(ContentNotFoundError, match='"/none": not found'):
+        selected_digest(sample().freeze(), selector)
