@@ -21,17 +21,14 @@ LOCAL = ["--output", "type=local,dest=out"]
 
 _EMBEDDED = "the embedded daemon "
 _DOCKER = "the BuildKit in Docker 20.10 "
-_BUILDKITD = "BuildKit's own daemon "
-_MISSING = {
+_MISSING: dict[str, dict[str, str]] = {
     "docker": {
         "oci": _DOCKER + "has no oci, docker or image exporter",
         "local-cache": _DOCKER + "exports and imports no local cache",
         "registry-export": _DOCKER + "exports no cache to a registry",
         "oci-layout": _DOCKER + "has no oci-layout sources",
         "source-policy": _DOCKER + "has no source policies",
-        "subrequests": _DOCKER + "has a Dockerfile frontend without sub-requests",
-        "metadata": _DOCKER + "answers an export with no metadata",
-        "containers": _DOCKER + "does not let a frontend of the client run containers",
+        "signals": _DOCKER + "passes no signals to a process in a frontend's container",
     },
     "embedded": {
         "run": _EMBEDDED + "runs no containers",
@@ -39,10 +36,9 @@ _MISSING = {
         "local-cache": _EMBEDDED + "exports and imports no local cache",
         "registry-export": _EMBEDDED + "exports no cache to a registry",
         "inline-cache": _EMBEDDED + "exports no inline cache",
-        "metadata": _EMBEDDED + "answers an export with no metadata",
         "containers": _EMBEDDED + "runs no containers",
     },
-    "buildkitd": {"moby": _BUILDKITD + "has no moby exporter"},
+    "buildkitd": {},
 }
 
 

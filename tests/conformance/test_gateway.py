@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 import shutil
@@ -212,61 +213,60 @@ async def test_client_gateway_container_exec_pipe(addr: str, rootfs: Path) -> No
         )
         await pid.wait()
         assert again.data.split()[0] == b"1048576"
-        await first.signal(ctx, signal.SIGKILL)
-        with pytest.raises(ExitError):
-            await first.wait()
         await release(ctx, container)
+        with pytest.raises(BuildkitError):
+            await first.wait()
 
     await containers(addr, rootfs, use)
 
 
 @pytest.mark.parametrize("code", [0, 7, 99])
 async def test_client_gateway_container_exit_codes(addr: str, rootfs: Path, code: int) -> None:
-    """Ports ...PID1Exit and ...PID1Fail: a process's own code, then the first one's, which is killed."""
+    """A process's own code; the release ends the first process."""
 
     async def use(ctx: Context, container: gateway.Container) -> None:
         first = await container.start(ctx, request(f"{SHELL} sleep 1000"))
         process = await container.start(ctx, request(f"exit {code}"))
         if code == 0:
             await process.wait()
-            await first.signal(ctx, signal.SIGKILL)
-            with pytest.raises(ExitError) as killed:
-                await first.wait()
-            assert killed.value.exit_code == 137
         else:
             with pytest.raises(ExitError) as caught:
                 await process.wait()
             assert caught.value.exit_code == code
         await release(ctx, container)
+        with pytest.raises(BuildkitError):
+            await first.wait()
 
     await containers(addr, rootfs, use)
 
 
-async def test_client_gateway_container_signal(addr: str, rootfs: Path) -> None:
-    """The process says when it is ready for the signal, and ends with a code of its own."""
+class Ready(Output):
+    """Tells when the process has said that it is ready."""
 
-    class Ready(Output):
-        def __init__(self, send: list[Callable[[], Awaitable[None]]]) -> None:
-            super().__init__()
-            self._send = send
+    def __init__(self) -> None:
+        super().__init__()
+        self.event = asyncio.Event()
 
-        async def write_all(self, data: bytes) -> None:
-            await super().write_all(data)
-            if b"ready\n" in self.data and self._send:
-                await self._send.pop()()
+    async def write_all(self, data: bytes) -> None:
+        await super().write_all(data)
+        if b"ready\n" in self.data:
+            self.event.set()
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 42), (signal.SIGKILL, 137)])
+async def test_client_gateway_container_signal(addr: str, rootfs: Path, number: signal.Signals, code: int) -> None:
+    """Ports ...Signal and ...ExecPipeSignalKill: a trap's exit code, and the one of being killed."""
+    need(addr, "signals")
 
     async def use(ctx: Context, container: gateway.Container) -> None:
-        send: list[Callable[[], Awaitable[None]]] = []
-        out = Ready(send)
-        command = f"trap 'exit 42' TERM; read go; echo ready; while true; do {SHELL} sleep 0.05; done"
-        gate = Input([b"go\n"])
-        process = await container.start(ctx, request(command, stdin=gate, stdout=out, stderr=Output()))
-        send.append(lambda: process.signal(ctx, signal.SIGTERM))
-        if b"ready\n" in out.data and send:
-            await send.pop()()
+        out = Ready()
+        command = f"trap 'exit 42' TERM; echo ready; while true; do {SHELL} sleep 0.05; done"
+        process = await container.start(ctx, request(command, stdout=out, stderr=Output()))
+        await out.event.wait()
+        await process.signal(ctx, number)
         with pytest.raises(ExitError) as caught:
             await process.wait()
-        assert caught.value.exit_code == 42
+        assert caught.value.exit_code == code
         with pytest.raises(BuildkitError, match="has ended"):
             await process.signal(ctx, signal.SIGTERM)
         await release(ctx, container)

@@ -76,7 +76,6 @@ def test_trace_reference_and_rawjson(addr: str, tmp_path: Path) -> None:
 
 
 def test_subrequest(real_addr: str, tmp_path: Path) -> None:
-    need(real_addr, "subrequests")
     flags = ["--opt", "requestid=frontend.subrequests.describe"]
     result = build(*flags, addr=real_addr, cwd=tmp_path, files=files(), output=[])
     assert b"subrequests.describe" in result.stdout
