@@ -194,6 +194,8 @@ def test_senseless_ops(op: pb.FileOp, reason: str) -> None:
 
 async def test_real_daemon(real_addr: str, tmp_path: Path) -> None:
     """A real daemon makes the same trees and the same errors."""
+    if real_addr.startswith("docker:"):
+        pytest.skip("the BuildKit of Docker 20.10 knows no symlink action, and its errors have other texts")
     async with await new(context.background(), real_addr) as client:
         for number, (name, state, want) in enumerate(CASES):
             dest = tmp_path / str(number)
