@@ -2,19 +2,27 @@
 
     result = virtual_clock.run(scenario())
 
-Time stands still while anything can run, and then jumps to the next timer. Where nothing can run and no timer is
-set, the loop waits for what comes from outside (a descriptor, a thread that `run_in_executor` started); where
-nothing can come either, it raises DeadlockError instead of hanging.
+Time stands still while anything can run, in the loop or in a thread that was started since, and then jumps to the
+next timer. (A thread that is stuck for seconds is taken for a stalled disk: time passes all the same.) Where nothing
+can run and no timer is set, the loop waits for what comes from outside (a descriptor, a thread); where nothing can
+come either, it raises DeadlockError instead of hanging.
 """
 
 from __future__ import annotations
 
+import _thread
 import asyncio
 import selectors
+import sys
 import threading
+import time
 from collections.abc import Callable, Coroutine
 from concurrent.futures import Executor
+from concurrent.futures import thread as executor_threads
+from types import FrameType
 from typing import Any, TypeVar, TypeVarTuple, Unpack
+
+from pybuildkit.third_party.fsutil._worker import Worker
 
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
@@ -22,6 +30,8 @@ Ts = TypeVarTuple("Ts")
 START = 1_000.0
 """Where the clock starts, in seconds."""
 _PATIENCE_SECONDS = 20.0
+_STUCK_SECONDS = 5.0
+_counting = threading.Lock()
 
 
 class DeadlockError(AssertionError):
@@ -35,17 +45,41 @@ class _JumpingSelector(selectors.DefaultSelector):
         super().__init__()
         self.now = START
         self.outside = 0
+        self._strangers = set(sys._current_frames())
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
         """What is ready; without anything, time passes."""
-        if self.outside:
-            return super().select(timeout)
         ready = super().select(0)
-        if ready or timeout == 0:
+        if ready or (timeout is not None and timeout <= 0):
             return ready
+        if self._others_work():
+            ready = self._wait_for_threads()
+            if ready or not self._others_work():
+                return ready
         if timeout is None:
             return self._wait_outside()
-        self.now += max(timeout, 0)
+        self.now += timeout
+        return []
+
+    def _others_work(self) -> bool:
+        """Whether a thread that was started since the loop was made has something to do."""
+        if self.outside:
+            return True
+        if not _thread._count():
+            return False
+        here = threading.get_ident()
+        return any(
+            ident != here and ident not in self._strangers and not _is_idle(frame)
+            for ident, frame in sys._current_frames().items()
+        )
+
+    def _wait_for_threads(self) -> list[tuple[selectors.SelectorKey, int]]:
+        """Wait in real time for what the threads give; one that is stuck is not waited for for ever."""
+        end = time.monotonic() + _STUCK_SECONDS
+        while time.monotonic() < end:
+            ready = super().select(0.0005)
+            if ready or not self._others_work():
+                return ready
         return []
 
     def _wait_outside(self) -> list[tuple[selectors.SelectorKey, int]]:
@@ -58,29 +92,63 @@ class _JumpingSelector(selectors.DefaultSelector):
         raise DeadlockError("nothing can run, and no timer is set")
 
 
+def _is_idle(frame: FrameType) -> bool:
+    """Whether a thread with this innermost frame waits in a pool, or for the next call of a fsutil Worker."""
+    if frame.f_code is executor_threads._worker.__code__:
+        return True
+    if frame.f_code is not Worker._run.__code__:
+        return False
+    own = frame.f_locals
+    return own["self"]._calls.empty() and own.get("call") is None
+
+
 class VirtualClockLoop(asyncio.SelectorEventLoop):
     """A loop on virtual time; `time()` gives seconds from START on."""
 
     def __init__(self) -> None:
         self._jumping = _JumpingSelector()
+        self._start_new_thread = _thread.start_new_thread
+        # A thread of `threading` can be seen from its start on, a bare one only when it runs.
+        _thread.start_new_thread = self._start_bare_thread  # type: ignore[assignment]  # as it is called in the project
         super().__init__(self._jumping)
 
     def time(self) -> float:
         """The virtual time."""
         return self._jumping.now
 
+    def close(self) -> None:
+        """As in every loop."""
+        _thread.start_new_thread = self._start_new_thread
+        super().close()
+
     def run_in_executor(
         self, executor: Executor | None, func: Callable[[Unpack[Ts]], T], *args: *Ts
     ) -> asyncio.Future[T]:
         """As in every loop; virtual time stands still meanwhile."""
         future: asyncio.Future[T] = super().run_in_executor(executor, func, *args)
-        self._jumping.outside += 1
+        with _counting:
+            self._jumping.outside += 1
 
         def ended(_: asyncio.Future[T]) -> None:
-            self._jumping.outside -= 1
+            with _counting:
+                self._jumping.outside -= 1
 
         future.add_done_callback(ended)
         return future
+
+    def _start_bare_thread(self, function: Callable[[Unpack[Ts]], object], args: tuple[*Ts]) -> int:
+        jumping = self._jumping
+        with _counting:
+            jumping.outside += 1
+
+        def run() -> None:
+            try:
+                function(*args)
+            finally:
+                with _counting:
+                    jumping.outside -= 1
+
+        return self._start_new_thread(run, ())
 
 
 class Outcome:
