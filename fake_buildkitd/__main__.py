@@ -12,6 +12,7 @@ import asyncio
 import os
 import signal
 import socket
+import stat
 import sys
 
 from fake_buildkitd.embedded import state_folder
@@ -50,14 +51,7 @@ def open_listener(addr: str) -> socket.socket:
 
 def _listen_unix(path: str) -> socket.socket:
     if os.path.exists(path):
-        probe = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        try:
-            probe.connect(path)
-            raise AddressError(f"cannot listen on {path}: another process does")
-        except OSError:
-            os.unlink(path)
-        finally:
-            probe.close()
+        _remove_dead_socket(path)
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     mask = os.umask(0o177)
     try:
@@ -66,6 +60,18 @@ def _listen_unix(path: str) -> socket.socket:
         os.umask(mask)
     sock.listen(128)
     return sock
+
+
+def _remove_dead_socket(path: str) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        try:
+            probe.connect(path)
+        except ConnectionRefusedError:
+            if not stat.S_ISSOCK(os.stat(path).st_mode):
+                raise AddressError(f"cannot listen on {path}: there is a file that is no socket") from None
+            os.unlink(path)
+            return
+    raise AddressError(f"cannot listen on {path}: another process does")
 
 
 async def serve(sock: socket.socket, root: str | None) -> None:

@@ -265,6 +265,8 @@ async def run(ctx: Context, awaitable: Awaitable[T]) -> T:
     if ctx._cause is not None:
         if asyncio.iscoroutine(awaitable):
             awaitable.close()
+        elif isinstance(awaitable, asyncio.Future):
+            awaitable.cancel()
         raise ctx._cause
     if ctx is _BACKGROUND:
         return await awaitable

@@ -355,3 +355,14 @@ class TestRun:
             assert not ctx.is_done()
 
         virtual_clock.run(scenario())
+
+    def test_a_done_context_cancels_a_future(self) -> None:
+        async def scenario() -> None:
+            future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            ctx, cancel = context.with_cancel_cause(context.background())
+            cancel(PARENT)
+            with pytest.raises(Cause):
+                await context.run(ctx, future)
+            assert future.cancelled()
+
+        virtual_clock.run(scenario())
