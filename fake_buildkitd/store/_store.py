@@ -4,7 +4,7 @@ Three kinds of data:
 - blobs: contents of regular files by SHA-256 digest. Small ones are rows of a database, large ones files.
 - directories: see `_codec`.
 - records: a snapshot is a tree with a name, times and a use count; the cache maps a key to a snapshot; a shared
-  key maps to the last tree that a local source had.
+  key maps to the last tree that a local source had; notes tell more of a snapshot, as its layers.
 
 `MemoryStore` keeps all of it in the process, `DiskStore` in a folder that one process at a time may use. A
 process that is killed leaves the folder as it was after the last `commit`: the database undoes the rest, and a
@@ -27,6 +27,7 @@ from fake_buildkitd.store._tree import Node, empty_root, total_size, walk
 from pybuildkit.golang.errors import BuildkitError
 
 SMALL = 64 * 1024
+_DIGEST_SIZE = 32
 
 
 class StoreError(BuildkitError):
@@ -133,6 +134,14 @@ class Store:
         """Keep a received tree under a shared key, in place of the one before."""
         raise NotImplementedError
 
+    def note(self, key: str) -> str | None:
+        """What was noted under a key, or None."""
+        raise NotImplementedError
+
+    def set_note(self, key: str, value: str, snapshot: Snapshot, blobs: Iterable[bytes] = ()) -> None:
+        """Note something about a snapshot: it is kept, with the contents it names, as long as the snapshot is."""
+        raise NotImplementedError
+
     def snapshots(self) -> list[Snapshot]:
         """All snapshots, oldest first."""
         with self._lock:
@@ -185,6 +194,7 @@ class MemoryStore(Store):
         self._blobs: dict[bytes, bytes] = {}
         self._cache: dict[str, str] = {}
         self._sources: dict[str, str] = {}
+        self._notes: dict[str, tuple[str, str, tuple[bytes, ...]]] = {}
 
     def put_blob(self, data: bytes) -> bytes:
         if not data:
@@ -212,8 +222,17 @@ class MemoryStore(Store):
         with self._lock:
             old = self._sources.get(shared_key)
             self._sources[shared_key] = snapshot.id
-            if old is not None and old not in self._cache.values():
+            if old is not None and old != snapshot.id and old not in self._cache.values():
                 self._loaded.pop(old, None)
+
+    def note(self, key: str) -> str | None:
+        with self._lock:
+            found = self._notes.get(key)
+            return found[1] if found is not None else None
+
+    def set_note(self, key: str, value: str, snapshot: Snapshot, blobs: Iterable[bytes] = ()) -> None:
+        with self._lock:
+            self._notes[key] = (snapshot.id, value, tuple(blobs))
 
     def remove(self, ids: Iterable[str]) -> None:
         with self._lock:
@@ -221,7 +240,9 @@ class MemoryStore(Store):
             self._loaded = {i: s for i, s in self._loaded.items() if i not in gone}
             self._cache = {k: i for k, i in self._cache.items() if i not in gone}
             self._sources = {k: i for k, i in self._sources.items() if i not in gone}
+            self._notes = {k: note for k, note in self._notes.items() if note[0] in self._loaded}
             used = {node.blob for s in self._loaded.values() for _, node in walk(s.root)}
+            used.update(blob for _, _, blobs in self._notes.values() for blob in blobs)
             self._blobs = {d: b for d, b in self._blobs.items() if d in used}
 
     def _save_snapshot(self, snapshot: Snapshot) -> None:
@@ -235,6 +256,7 @@ CREATE TABLE IF NOT EXISTS snapshots (id TEXT PRIMARY KEY, root BLOB, root_mode 
     kind TEXT, created INTEGER, used INTEGER, uses INTEGER, size INTEGER) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS cache (key TEXT PRIMARY KEY, snapshot TEXT) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS sources (key TEXT PRIMARY KEY, snapshot TEXT) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS notes (key TEXT PRIMARY KEY, snapshot TEXT, value TEXT, blobs BLOB) WITHOUT ROWID;
 """
 
 
@@ -375,6 +397,17 @@ class DiskStore(Store):
                 self._loaded.pop(row[0], None)
             self._db.commit()
 
+    def note(self, key: str) -> str | None:
+        with self._lock:
+            row = self._db.execute("SELECT value FROM notes WHERE key = ?", (key,)).fetchone()
+        return str(row[0]) if row is not None else None
+
+    def set_note(self, key: str, value: str, snapshot: Snapshot, blobs: Iterable[bytes] = ()) -> None:
+        with self._lock:
+            row = (key, snapshot.id, value, b"".join(blobs))
+            self._db.execute("INSERT OR REPLACE INTO notes VALUES (?, ?, ?, ?)", row)
+            self._db.commit()
+
     def _by_key(self, table: str, key: str) -> Snapshot | None:
         query = {
             "cache": "SELECT snapshot FROM cache WHERE key = ?",
@@ -423,7 +456,9 @@ class DiskStore(Store):
 
     def _sweep(self) -> None:
         """Delete contents and directories that no snapshot reaches."""
-        blobs: set[bytes] = set()
+        self._db.execute("DELETE FROM notes WHERE snapshot NOT IN (SELECT id FROM snapshots)")
+        noted = b"".join(bytes(row[0]) for row in self._db.execute("SELECT blobs FROM notes").fetchall())
+        blobs = {noted[at : at + _DIGEST_SIZE] for at in range(0, len(noted), _DIGEST_SIZE)}
         dirs: set[bytes] = set()
         for snapshot in self.snapshots():
             encode_dir(snapshot.root, lambda digest, text: None)
