@@ -6,7 +6,10 @@ Protocol: all processes of a client share one ExecProcess stream. Init starts a 
 File messages carry its standard streams by descriptor number, either way, with an EOF mark; Resize and Signal go
 to it; Exit brings its code, Done ends it. Every message names its process.
 
-Differs on purpose: the copying of standard input ends with the process, so nothing is left reading it.
+Differs on purpose:
+- The copying of standard input ends with the process, so nothing is left reading it.
+- A process of a released container is refused here: the daemon would end the stream of all other processes for it.
+- A stream that has failed is opened anew with the next container; a process whose end was not told has failed.
 """
 
 from __future__ import annotations
@@ -22,10 +25,12 @@ from pybuildkit.frontend.gateway.pb import _caps as caps
 from pybuildkit.frontend.gateway.pb import _methods as methods
 from pybuildkit.frontend.gateway.pb import gateway_pb2 as pb
 from pybuildkit.golang import context
-from pybuildkit.golang.errors import BuildkitError
+from pybuildkit.golang.chan import Chan, done, select
+from pybuildkit.golang.errors import BuildkitError, error_text, wrap
+from pybuildkit.golang.strconv import quote
 from pybuildkit.rpc import Code, RpcError
 from pybuildkit.solver.pb import ops_pb2
-from pybuildkit.util import grpcerrors
+from pybuildkit.util import bklog, grpcerrors
 
 if TYPE_CHECKING:
     from pybuildkit.frontend.gateway.client import FileRange, Mount, NewContainerRequest, StartRequest, WinSize
@@ -41,10 +46,28 @@ _QUEUE = 64
 
 
 class _ProcessMessages:
-    """What has arrived for one process; None marks the end of the stream."""
+    """What has arrived for one process, in order; a reader that is slow slows the stream."""
 
     def __init__(self) -> None:
-        self.queue: asyncio.Queue[pb.ExecMessage | None] = asyncio.Queue(_QUEUE)
+        self._arrived: Chan[pb.ExecMessage] = Chan(_QUEUE)
+        self._unread, self._drop = context.with_cancel(context.background())
+
+    async def put(self, message: pb.ExecMessage) -> None:
+        """Add a message; dropped where nobody reads any more."""
+        await select(done(self._unread), self._arrived.send_case(message))
+
+    async def get(self, ctx: Context) -> pb.ExecMessage | None:
+        """The next message, None at the end of the stream; raises the cause of a context that ends before."""
+        message, _ = await context.run(ctx, self._arrived.recv())
+        return message
+
+    def end(self) -> None:
+        """No more messages come; those that have arrived can still be read."""
+        self._arrived.close()
+
+    def drop(self) -> None:
+        """Nobody reads any more."""
+        self._drop()
 
 
 class MessageForwarder:
@@ -54,48 +77,69 @@ class MessageForwarder:
         self._conn = conn
         self._stream: ClientStream[pb.ExecMessage, pb.ExecMessage] | None = None
         self._processes: dict[str, _ProcessMessages] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
         self._reader: asyncio.Task[None] | None = None
-        self._failure: BaseException | None = None
+        self._failure: BuildkitError | None = None
         self._ctx, self._cancel = context.with_cancel(context.background())
 
     async def start(self) -> None:
-        """Open the stream, once."""
-        if self._stream is None:
-            self._stream = await self._conn.stream(self._ctx, methods.EXEC_PROCESS)
-            self._reader = asyncio.ensure_future(self._read(self._stream))
+        """Open the stream, unless it is open."""
+        if self._is_open():
+            return
+        self._failure = None
+        self._stream = await self._conn.stream(self._ctx, methods.EXEC_PROCESS)
+        self._reader = asyncio.ensure_future(self._read(self._stream))
+
+    def _is_open(self) -> bool:
+        return self._reader is not None and not self._reader.done()
 
     async def _read(self, stream: ClientStream[pb.ExecMessage, pb.ExecMessage]) -> None:
         try:
             while (message := await stream.recv()) is not None:
                 process = self._processes.get(message.ProcessID)
                 if process is not None:
-                    await process.queue.put(message)
-        except RpcError as err:
-            if err.code != Code.CANCELLED:
+                    await process.put(message)
+        except BuildkitError as err:
+            if not (isinstance(err, RpcError) and err.code == Code.CANCELLED):
                 self._failure = err
         finally:
             for process in self._processes.values():
-                if process.queue.full():
-                    process.queue.get_nowait()
-                process.queue.put_nowait(None)
+                process.end()
+            self._processes.clear()
 
     def register(self, process_id: str) -> _ProcessMessages:
-        """Take the messages of a process."""
+        """Take the messages of a process; those of a stream that has ended are at their end."""
         messages = _ProcessMessages()
-        self._processes[process_id] = messages
+        if self._is_open():
+            self._processes[process_id] = messages
+        else:
+            messages.end()
         return messages
 
     def deregister(self, process_id: str) -> None:
         """The process has ended; further messages for it are dropped."""
-        self._processes.pop(process_id, None)
+        messages = self._processes.pop(process_id, None)
+        if messages is not None:
+            messages.drop()
+
+    def own(self, task: asyncio.Task[None]) -> None:
+        """Let a process's task end with the stream at the latest."""
+        self._tasks.add(task)
+        task.add_done_callback(self._forget)
+
+    def _forget(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled():
+            task.exception()  # `wait` raises it; a process that nobody waits for is no trouble of the event loop
 
     async def send(self, message: pb.ExecMessage) -> None:
         """Send a message of a process that has not ended."""
         if message.ProcessID not in self._processes or self._stream is None:
-            raise BuildkitError(f"process {message.ProcessID} has ended, not sending message")
+            ended = BuildkitError(f"process {message.ProcessID} has ended, not sending message")
+            raise ended from self._failure
         await self._stream.send(message)
 
-    def failure(self) -> BaseException | None:
+    def failure(self) -> BuildkitError | None:
         """Why the stream ended, where it did not end well."""
         return self._failure
 
@@ -104,9 +148,10 @@ class MessageForwarder:
         self._cancel()
         if self._stream is not None:
             self._stream.cancel()
-        if self._reader is not None:
-            self._reader.cancel()
-            await asyncio.gather(self._reader, return_exceptions=True)
+        tasks = [*self._tasks, *([self._reader] if self._reader is not None else [])]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 async def new_container(
@@ -155,22 +200,25 @@ class GrpcContainer:
         self._caps = cap_set
         self._forwarder = forwarder
         self._id = id
+        self._released = False
 
     async def start(self, ctx: Context, req: StartRequest) -> GrpcProcess:
         """Start a process.
 
         Raises:
-            BuildkitError: when the daemon does not start it.
+            BuildkitError: when the daemon does not start it, or the container is released.
         """
+        if self._released:
+            raise BuildkitError(f"container {quote(self._id)} previously released or not created")
         if req.secret_env:
             self._caps.supports(caps.CAP_GATEWAY_EXEC_SECRET_ENV)
         process_id = f"{self._id}:{identity.new_id()}"
         messages = self._forwarder.register(process_id)
         try:
             await self._forwarder.send(pb.ExecMessage(ProcessID=process_id, Init=self._init_message(req)))
-            first = await context.run(ctx, messages.queue.get())
+            first = await messages.get(ctx)
             if first is None:
-                raise BuildkitError("failed to receive started message") from self._forwarder.failure()
+                raise _no_start(self._forwarder.failure())
             if first.WhichOneof("Input") != "Started":
                 raise BuildkitError(f"expecting started message, got {first.WhichOneof('Input')}")
         except BaseException:
@@ -193,6 +241,7 @@ class GrpcContainer:
 
     async def release(self, ctx: Context) -> None:
         """End the container and whatever runs in it."""
+        self._released = True
         await self._conn.unary(ctx, methods.RELEASE_CONTAINER, pb.ReleaseContainerRequest(ContainerID=self._id))
 
     async def read_file(
@@ -229,34 +278,46 @@ class GrpcProcess:
         self._outputs: dict[int, ProcessWriter | None] = {1: req.stdout, 2: req.stderr}
         self._stdin = None if req.stdin is None else asyncio.ensure_future(self._copy_stdin(req.stdin))
         self._receiver = asyncio.ensure_future(self._receive())
+        forwarder.own(self._receiver)
+        if self._stdin is not None:
+            forwarder.own(self._stdin)
 
     async def _copy_stdin(self, source: ProcessReader) -> None:
-        while data := await source.read(_STDIN_CHUNK):
-            await self._forwarder.send(pb.ExecMessage(ProcessID=self._id, File=pb.FdMessage(Fd=0, Data=data)))
+        """Send the input, also where it breaks off, with its end behind it."""
+        try:
+            while data := await source.read(_STDIN_CHUNK):
+                await self._forwarder.send(pb.ExecMessage(ProcessID=self._id, File=pb.FdMessage(Fd=0, Data=data)))
+        except OSError as err:
+            bklog.get_logger(self._ctx).debug(f"standard input of {self._id} ended: {error_text(err)}")
         await self._forwarder.send(pb.ExecMessage(ProcessID=self._id, File=pb.FdMessage(Fd=0, EOF=True)))
 
     async def _receive(self) -> None:
         """Write the process's output until Done; raises what the process ended with."""
+        try:
+            failure = await self._output()
+        finally:
+            self._forwarder.deregister(self._id)
+            if self._stdin is not None:
+                self._stdin.cancel()
+        if failure is not None:
+            raise failure
+
+    async def _output(self) -> BuildkitError | None:
         failure: BuildkitError | None = None
-        while True:
-            message = await context.run(self._ctx, self._messages.queue.get())
-            if message is None:
-                break
+        has_exited = False
+        while (message := await self._messages.get(self._ctx)) is not None:
             kind = message.WhichOneof("Input")
             if kind == "File":
                 await self._write(message.File)
             elif kind == "Exit":
-                failure = _exit_error(message.Exit)
+                has_exited, failure = True, _exit_error(message.Exit)
             elif kind == "Done":
-                break
+                return failure
             else:
                 raise BuildkitError(f"unexpected Exec Message for pid {self._id}: {kind}")
-        if failure is None:
-            failure_of_stream = self._forwarder.failure()
-            if isinstance(failure_of_stream, BuildkitError):
-                raise failure_of_stream
-            return
-        raise failure
+        if has_exited:
+            return failure
+        return self._forwarder.failure() or BuildkitError(f"process {self._id} was given up before its end")
 
     async def _write(self, message: pb.FdMessage) -> None:
         writer = self._outputs.get(message.Fd)
@@ -270,17 +331,19 @@ class GrpcProcess:
 
         Raises:
             ExitError: with the exit code, when it has not.
+            BuildkitError: its end was not told. OSError: a writer of its output failed.
 
         Cancelling the wait leaves the process running.
         """
         try:
             await asyncio.shield(self._receiver)
+        except asyncio.CancelledError:
+            if self._receiver.cancelled():
+                raise BuildkitError(f"process {self._id} was given up before its end") from None
+            raise
         finally:
-            if self._receiver.done():
-                self._forwarder.deregister(self._id)
-                if self._stdin is not None:
-                    self._stdin.cancel()
-                    await asyncio.gather(self._stdin, return_exceptions=True)
+            if self._receiver.done() and self._stdin is not None:
+                await asyncio.gather(self._stdin, return_exceptions=True)
 
     async def resize(self, ctx: Context, size: WinSize) -> None:
         """Tell the process its terminal's size."""
@@ -298,6 +361,11 @@ class GrpcProcess:
         except ValueError as err:
             raise BuildkitError(f"unknown signal {signum}") from err
         await self._forwarder.send(pb.ExecMessage(ProcessID=self._id, Signal=pb.SignalMessage(Name=name)))
+
+
+def _no_start(failure: BuildkitError | None) -> BuildkitError:
+    text = "failed to receive started message"
+    return BuildkitError(text) if failure is None else wrap(failure, text)
 
 
 def _exit_error(message: pb.ExitMessage) -> BuildkitError | None:
