@@ -24,7 +24,7 @@ from pybuildkit.util import grpcerrors
 
 if TYPE_CHECKING:
     from pybuildkit import session
-    from pybuildkit.client._build import BuildFunc
+    from pybuildkit.client._build import BuildFunc, GatewayConn
     from pybuildkit.client._dial import Dialer
     from pybuildkit.client._graph import SolveStatus
     from pybuildkit.client._info import Info
@@ -242,6 +242,16 @@ class Client:
         finally:
             if status is not None:
                 status.close()
+
+    def gateway_client_for_build(self, build_id: str) -> GatewayConn:
+        """The gateway of a build that runs on this connection, for who has its id (`SolveOpt.ref`).
+
+        Its methods are those of `pybuildkit.frontend.gateway.pb._methods`, for instance from a session exporter that
+        looks at the build's references. Mirrors Client.GatewayClientForBuild of client/build.go.
+        """
+        from pybuildkit.client._build import GatewayConn
+
+        return GatewayConn(self, build_id)
 
     async def close(self) -> None:
         """Close the connection; calls that are under way end with an error."""

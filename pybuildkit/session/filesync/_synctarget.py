@@ -47,6 +47,13 @@ _MAX_CHUNK = 3 << 20
 _ABORT_SECONDS = 0.5
 
 
+class TargetExistsError(RpcError):
+    """The answer to an export whose opener wants no data; daemons take it as success."""
+
+    def __init__(self) -> None:
+        super().__init__(Code.ALREADY_EXISTS, "target already exists")
+
+
 class ExportError(BuildkitError):
     """An export could not be written, or never came."""
 
@@ -131,7 +138,10 @@ class SyncTarget:
             else:
                 await self._receive_file(stream, target)
         except (BuildkitError, OSError) as err:
-            self._note_failure(stream.ctx, err)
+            if isinstance(err, TargetExistsError):
+                self._received.add(target.id)
+            else:
+                self._note_failure(stream.ctx, err)
             raise
         self._received.add(target.id)
 
@@ -140,7 +150,8 @@ class SyncTarget:
         cause = ctx.cause()
         if cause is not None and (err is cause or errors.is_error(err, cause)):
             return
-        if isinstance(err, RpcError) and err.code in (Code.CANCELLED, Code.UNAVAILABLE, Code.ALREADY_EXISTS):
+        told = errors.find(err, RpcError)
+        if told is not None and told.code in (Code.CANCELLED, Code.UNAVAILABLE):
             return
         self._failures.append(err if isinstance(err, BuildkitError) else ExportError(errors.error_text(err), err))
 
@@ -245,7 +256,7 @@ async def _write_target_file(
     def open_writer() -> None:
         writer = output(_exporter_metadata(stream.metadata))
         if writer is None:
-            raise RpcError(Code.ALREADY_EXISTS, "target already exists")
+            raise TargetExistsError
         writers.append(writer)
 
     def write(messages: list[bytes]) -> None:
