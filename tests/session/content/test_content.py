@@ -89,6 +89,15 @@ async def test_listing_in_blocks(store: Store) -> None:
         assert [info.digest async for info in remote.walk(BG)] == wanted[1:]
 
 
+async def test_bad_filters(store: Store) -> None:
+    async with session_pair(content.new_attachable({"s": store})) as caller:
+        remote = content.new_caller_store(caller, "s")
+        with pytest.raises(InvalidArgumentError, match=r"filters: parse error: .*: invalid argument"):
+            [info async for info in remote.walk(BG, ["digest=bad"])]
+        with pytest.raises(InvalidArgumentError, match=r"filters: parse error: .*: invalid argument"):
+            await remote.list_statuses(BG, ["=="])
+
+
 async def test_writing(store: Store) -> None:
     async with session_pair(content.new_attachable({"s": store})) as caller:
         remote = content.new_caller_store(caller, "s")

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 from pybuildkit.client.llb import _image
-from pybuildkit.golang import context
+from pybuildkit.golang import threads
 from pybuildkit.golang.context import Context
 from pybuildkit.third_party import platforms
 
@@ -45,8 +45,7 @@ class _Resolver:
         async with self._locks.setdefault(ref, asyncio.Lock()):
             if key not in self._known:
                 wanted = platform or platforms.normalize(platforms.default_spec())
-                fetched = asyncio.to_thread(_registry.image_config, ref, wanted)
-                self._known[key] = await context.run(ctx, fetched)
+                self._known[key] = await threads.call(ctx, lambda: _registry.image_config(ref, wanted))
         digest, config = self._known[key]
         return ref, digest, config
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, TypeVar
 from google.protobuf.empty_pb2 import Empty
 
 from pybuildkit.golang import threads
-from pybuildkit.golang.errors import BuildkitError, wrap
+from pybuildkit.golang.errors import BuildkitError, error_text, wrap
 from pybuildkit.golang.strconv import quote
 from pybuildkit.rpc import Code, RpcError, incoming_metadata
 from pybuildkit.third_party.containerd.content import _methods as methods
@@ -23,6 +23,7 @@ from pybuildkit.third_party.containerd.content import content_pb2 as pb
 from pybuildkit.third_party.containerd.content._content import check_digest
 from pybuildkit.third_party.containerd.content._convert import info_from_pb, info_to_pb, status_to_pb, to_timestamp
 from pybuildkit.third_party.containerd.errdefs import DataLossError, InvalidArgumentError
+from pybuildkit.third_party.containerd.filters import FilterError
 
 if TYPE_CHECKING:
     from pybuildkit.golang.context import Context
@@ -34,6 +35,7 @@ _LIST_CHUNK = 100
 
 _Req = TypeVar("_Req")
 _Resp = TypeVar("_Resp")
+_Found = TypeVar("_Found")
 
 
 class ContentServer:
@@ -79,12 +81,12 @@ class ContentServer:
         request = await _one_request(stream)
         store = self._choose(stream.metadata)
         filters = list(request.filters)
-        walked = await threads.call(stream.ctx, lambda: iter(store.walk(filters)))
+        walked = await _filtered(stream.ctx, lambda: iter(store.walk(filters)))
 
         def block() -> Sequence[Info]:
             return [*itertools.islice(walked, _LIST_CHUNK)]
 
-        while infos := await threads.call(stream.ctx, block):
+        while infos := await _filtered(stream.ctx, block):
             await stream.send(pb.ListContentResponse(info=map(info_to_pb, infos)))
 
     async def delete(self, ctx: Context, request: pb.DeleteContentRequest) -> Empty:
@@ -118,7 +120,7 @@ class ContentServer:
         """Every ingest that matches."""
         store = self._store(ctx)
         filters = list(request.filters)
-        statuses = await threads.call(ctx, lambda: store.list_statuses(filters))
+        statuses = await _filtered(ctx, lambda: store.list_statuses(filters))
         return pb.ListStatusesResponse(statuses=map(status_to_pb, statuses))
 
     async def abort(self, ctx: Context, request: pb.AbortRequest) -> Empty:
@@ -216,6 +218,14 @@ def _check(digest: str, text: str) -> None:
         if text == digest:
             text = f"{digest}: {err.what}"
         raise RpcError(Code.INVALID_ARGUMENT, text or err.what) from err
+
+
+async def _filtered(ctx: Context, func: Callable[[], _Found]) -> _Found:
+    """What a blocking call finds; a filter that is none is an invalid argument (for the Control service it is not)."""
+    try:
+        return await threads.call(ctx, func)
+    except FilterError as err:
+        raise RpcError(Code.INVALID_ARGUMENT, error_text(err)) from err
 
 
 async def _one_request(stream: ServerStream[_Req, _Resp]) -> _Req:
