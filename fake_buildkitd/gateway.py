@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import functools
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
@@ -69,10 +70,9 @@ class Forwarder:
         self._refs: dict[str, Ref] = {}
 
     async def ping(self, ctx: Context, request: pb.PingRequest) -> pb.PongResponse:
-        from pybuildkit.frontend.gateway.pb._caps import CAPS as FRONTEND_CAPS
-        from pybuildkit.solver.pb._caps import CAPS as LLB_CAPS
-
-        return pb.PongResponse(FrontendAPICaps=FRONTEND_CAPS.all(), LLBCaps=LLB_CAPS.all(), Workers=self._workers())
+        response = pb.PongResponse.FromString(_capabilities())
+        response.Workers.extend(self._workers())
+        return response
 
     async def solve(self, ctx: Context, request: pb.SolveRequest) -> pb.SolveResponse:
         try:
@@ -255,6 +255,15 @@ class ScriptedForwarder(Forwarder):
 
     async def return_(self, ctx: Context, request: pb.ReturnRequest) -> pb.ReturnResponse:
         return pb.ReturnResponse()
+
+
+@functools.cache
+def _capabilities() -> bytes:
+    """What this daemon can do, as the marshalled answer to Ping."""
+    from pybuildkit.frontend.gateway.pb._caps import CAPS as FRONTEND_CAPS
+    from pybuildkit.solver.pb._caps import CAPS as LLB_CAPS
+
+    return pb.PongResponse(FrontendAPICaps=FRONTEND_CAPS.all(), LLBCaps=LLB_CAPS.all()).SerializeToString()
 
 
 def _stat(node: Node, name: bytes) -> stat_pb2.Stat:

@@ -9,11 +9,11 @@ Use:
 from __future__ import annotations
 
 import asyncio
+import functools
 import os
 import socket
 import time
 from collections.abc import Callable
-from functools import partial
 from types import TracebackType
 
 from fake_buildkitd.control import PACKAGE, VERSION, Control
@@ -85,6 +85,10 @@ class Daemon:
 
     def workers(self) -> list[worker_pb2.WorkerRecord]:
         """The daemon's worker."""
+        return [self._worker]
+
+    @functools.cached_property
+    def _worker(self) -> worker_pb2.WorkerRecord:
         labels = {
             "org.mobyproject.buildkit.worker.executor": "none",
             "org.mobyproject.buildkit.worker.hostname": socket.gethostname(),
@@ -95,7 +99,7 @@ class Daemon:
         record = worker_pb2.WorkerRecord(ID=self._worker_id, Labels=labels, platforms=platforms_from_spec([here]))
         record.BuildkitVersion.package = PACKAGE
         record.BuildkitVersion.version = VERSION
-        return [record]
+        return record
 
     async def __aenter__(self) -> Daemon:
         return self
@@ -140,7 +144,7 @@ class Daemon:
     def _start(self, sock: socket.socket, fault: Fault | None) -> None:
         stream: ByteStream = socket_stream(sock)
         if fault is not None:
-            stream = FaultStream(stream, fault, partial(reset_on_close, sock))
+            stream = FaultStream(stream, fault, functools.partial(reset_on_close, sock))
         task = asyncio.ensure_future(self._serve_quietly(stream))
         self._serving.add(task)
         task.add_done_callback(self._serving.discard)
