@@ -108,7 +108,7 @@ class HTTPClient:
     def _once(self, method: str, url: str, headers: Mapping[str, str], body: bytes | None) -> tuple[Response, str]:
         import urllib3
 
-        manager = self._manager(url)
+        manager = connection_pool(url, self._tls)
         try:
             answer = manager.request(
                 method,
@@ -123,7 +123,7 @@ class HTTPClient:
             data = answer.read(_MAX_BODY, decode_content=True)
             answer.release_conn()
         except (urllib3.exceptions.HTTPError, OSError, ValueError) as err:
-            raise _failure(method, url, _reason(err)) from None
+            raise _failure(method, url, failure_reason(err)) from None
         finally:
             manager.clear()
         response = Response(
@@ -132,19 +132,25 @@ class HTTPClient:
         redirected = answer.status in (301, 302, 303, 307, 308)
         return response, answer.headers.get("location", "") if redirected else ""
 
-    def _manager(self, url: str) -> urllib3.PoolManager:
-        import ssl
-        import urllib.request
 
-        import urllib3
+def connection_pool(url: str, tls: ssl.SSLContext | None = None) -> urllib3.PoolManager:
+    """The library's connections for a URL: by the proxy that the environment names for it, or direct.
 
-        tls = self._tls or ssl.create_default_context()
-        parts = urlsplit(url)
-        proxy = urllib.request.getproxies_environment().get(parts.scheme, "")
-        bypass = urllib.request.proxy_bypass_environment(parts.netloc)  # type: ignore[attr-defined]  # not in typeshed
-        if proxy and not bypass and not is_loopback(parts.hostname or ""):
-            return urllib3.ProxyManager(proxy, ssl_context=tls, num_pools=1)
-        return urllib3.PoolManager(ssl_context=tls, num_pools=1)
+    Args:
+        tls: the TLS settings; default: those of the system.
+    """
+    import ssl
+    import urllib.request
+
+    import urllib3
+
+    tls = tls or ssl.create_default_context()
+    parts = urlsplit(url)
+    proxy = urllib.request.getproxies_environment().get(parts.scheme, "")
+    bypass = urllib.request.proxy_bypass_environment(parts.netloc)  # type: ignore[attr-defined]  # not in typeshed
+    if proxy and not bypass and not is_loopback(parts.hostname or ""):
+        return urllib3.ProxyManager(proxy, ssl_context=tls, num_pools=1)
+    return urllib3.PoolManager(ssl_context=tls, num_pools=1)
 
 
 def _check_url(method: str, url: str, secret: bool) -> None:
@@ -165,7 +171,7 @@ def _failure(method: str, url: str, reason: str) -> HTTPRequestError:
     return HTTPRequestError(f"{method.capitalize()} {quote(shown_url(url))}: {reason}")
 
 
-def _reason(err: BaseException) -> str:
+def failure_reason(err: BaseException) -> str:
     """Why a request failed, without the library's own wrapping."""
     import urllib3
 
@@ -173,6 +179,6 @@ def _reason(err: BaseException) -> str:
     if isinstance(err, urllib3.exceptions.TimeoutError) and not is_refused:
         return "i/o timeout"
     if isinstance(err, urllib3.exceptions.ProxyError):
-        return f"proxy: {_reason(err.original_error)}"
+        return f"proxy: {failure_reason(err.original_error)}"
     text = str(err.args[-1] if err.args else err)
     return text.partition("Failed to establish a new connection: ")[2] or text
