@@ -24,7 +24,7 @@ from pybuildkit.golang.strconv import quote
 
 _CHUNK = 1 << 20
 _XATTR = "SCHILY.xattr."
-_DEVICES = {tarfile.CHRTYPE: st.S_IFCHR, tarfile.BLKTYPE: st.S_IFBLK, tarfile.FIFOTYPE: st.S_IFIFO}
+DEVICES = {tarfile.CHRTYPE: st.S_IFCHR, tarfile.BLKTYPE: st.S_IFBLK, tarfile.FIFOTYPE: st.S_IFIFO}
 
 
 class BreakoutError(BuildkitError):
@@ -127,9 +127,9 @@ class _Unpacker:
         return path.decode("utf-8", "surrogateescape")
 
     def _node(self, archive: tarfile.TarFile, member: tarfile.TarInfo, path: bytes) -> Node | None:
-        node = Node(st.S_IFREG | (member.mode & 0o7777), mtime=_nanoseconds(member), children=None)
+        node = Node(st.S_IFREG | (member.mode & 0o7777), mtime=nanoseconds(member), children=None)
         node.uid, node.gid = self.owner if self.owner is not None else (member.uid, member.gid)
-        node.xattrs = _xattrs(member)
+        node.xattrs = xattrs(member)
         if member.isdir():
             directory = Node(st.S_IFDIR | (member.mode & 0o7777), uid=node.uid, gid=node.gid, mtime=node.mtime)
             directory.xattrs = node.xattrs
@@ -139,8 +139,8 @@ class _Unpacker:
             node.mode = st.S_IFLNK | 0o777
             node.link = member.linkname.encode("utf-8", "surrogateescape")
             node.size = len(node.link)
-        elif member.type in _DEVICES:
-            node.mode = _DEVICES[member.type] | (member.mode & 0o7777)
+        elif member.type in DEVICES:
+            node.mode = DEVICES[member.type] | (member.mode & 0o7777)
             node.major, node.minor = member.devmajor, member.devminor
         elif member.isfile():
             node.blob, node.size = self._content(archive, member)
@@ -189,11 +189,13 @@ class _Unpacker:
         self.tree.touch_parent(path, self.store.clock())
 
 
-def _nanoseconds(member: tarfile.TarInfo) -> int:
+def nanoseconds(member: tarfile.TarInfo) -> int:
+    """A member's time in nanoseconds since the epoch."""
     return int(member.mtime) * 1_000_000_000 + round((member.mtime % 1) * 1e9)
 
 
-def _xattrs(member: tarfile.TarInfo) -> tuple[tuple[str, bytes], ...]:
+def xattrs(member: tarfile.TarInfo) -> tuple[tuple[str, bytes], ...]:
+    """A member's extended attributes, by name."""
     found = [
         (key.removeprefix(_XATTR), value.encode("utf-8", "surrogateescape"))
         for key, value in member.pax_headers.items()
