@@ -181,8 +181,9 @@ class PlainView:
         self.sink.put(self._printer.print(self._trace))
 
     def done(self) -> None:
-        """Print what is new and the logs of failed steps."""
+        """Print what is new, with what was held back, and the logs of failed steps."""
         self.refresh()
+        self.sink.put(self._printer.print_rest(self._trace))
         self.sink.put(self._trace.error_logs())
 
 

@@ -4,8 +4,9 @@ Mirrors util/progress/progressui/printer.go, v0.32.2. One step holds the floor. 
 while the step with the floor runs, the others wait until it has had its share of the time or they have waited too
 long. `TextMux.print` returns the text, and writes nothing itself.
 
-Differs on purpose: where the trace is cleaned for a terminal, spans of time that go backwards count as 0, and a
-colour that a log leaves on is taken back after each batch.
+Differs on purpose: what running steps have said by the end is printed too (Go drops what it was holding back, so that
+the last words of a build whose daemon went away are lost); where the trace is cleaned for a terminal, spans of time
+that go backwards count as 0, and a colour that a log leaves on is taken back after each batch.
 """
 
 from __future__ import annotations
@@ -54,6 +55,16 @@ class TextMux:
     def print(self, trace: Trace) -> bytes:
         """The text for what changed since the last call, b"" where that is nothing to show yet."""
         self._print(trace)
+        return self._taken(trace)
+
+    def print_rest(self, trace: Trace) -> bytes:
+        """The text for what `print` holds back while another step has the floor; for the end."""
+        _, rest = _pending(trace)
+        for digest in rest:
+            self._print_vertex(trace, digest)
+        return self._taken(trace)
+
+    def _taken(self, trace: Trace) -> bytes:
         text = b"".join(self._out)
         self._out.clear()
         if trace.clean and b"\x1b" in text:

@@ -310,6 +310,17 @@ async def test_plain_into_a_pipe_is_raw() -> None:
     assert out.data == b"#1 a\x1b[2J\n#1 0.000 \x1b]0;t\x07x\xff\n"
 
 
+async def test_plain_ends_with_what_running_steps_said() -> None:
+    out = Memory()
+    channel = StatusChan()
+    for status in (vertex("a"), log("a", b"one\n"), vertex("b"), log("b", b"two\n"), log("a", b"three\n")):
+        await channel.send(status)
+    channel.close()
+    await new_display(out, "plain").update_from(context.background(), channel)
+    lines = [b"#1 a", b"#1 0.000 one", b"#1 0.000 three", b"#1 ...", b"", b"#2 b", b"#2 0.000 two"]
+    assert out.data == b"\n".join(lines) + b"\n"
+
+
 @pytest.mark.parametrize("rate", ["0", "-5", "x", "", "99999999999999999999"])
 async def test_a_rate_that_cannot_be(rate: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TTY_DISPLAY_RATE", rate)
