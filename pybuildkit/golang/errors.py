@@ -53,12 +53,16 @@ class JoinedError(BuildkitError):
         return "\n".join(error_text(err) for err in self.errors)
 
 
+_MISTAKES = (AssertionError, AttributeError, LookupError, NameError, TypeError)
+"""What a program's own mistake raises, say in a caller's callback: its text says little without its class."""
+
+
 def error_text(err: BaseException) -> str:
     """The text of an error as Go would print it.
 
     An `OSError` prints as Go's `PathError`, "open NAME: no such file or directory", without Python's errno and
-    quotes; the operation's name is the one that `with_op` gave, else "open". Others print their `str()`, or
-    their class name where that is empty.
+    quotes; the operation's name is the one that `with_op` gave, else "open". A program's mistake, such as a
+    `KeyError`, prints its class too. Others print their `str()`, or their class name where that is empty.
     """
     if isinstance(err, OSError) and err.strerror and not isinstance(err, BuildkitError):
         strerror = err.strerror[:1].lower() + err.strerror[1:]
@@ -69,6 +73,8 @@ def error_text(err: BaseException) -> str:
         if err.filename2 is not None:
             return f"{op} {name} {err.filename2}: {strerror}"
         return f"{op} {name}: {strerror}"
+    if isinstance(err, _MISTAKES):
+        return f"{type(err).__name__}: {err}"
     return str(err) or type(err).__name__
 
 

@@ -67,6 +67,12 @@ class Memory:
         with tarfile.open(fileobj=io.BytesIO(self.data)) as archive:
             return {member.name.strip("/"): member for member in archive}
 
+    def read(self, name: str) -> bytes:
+        with tarfile.open(fileobj=io.BytesIO(self.data)) as archive:
+            member = archive.extractfile(name)
+            assert member is not None
+            return member.read()
+
 
 def made(name: str = "foo", content: bytes = b"hello", mode: int = 0o600) -> llb.State:
     """A state of one file."""

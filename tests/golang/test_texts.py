@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from pybuildkit.golang import duration, fmt, strconv, tabwriter, time
 from pybuildkit.golang import json as gojson
+from pybuildkit.golang.errors import error_text
 
 _FOLDER = Path(__file__).parent / "testdata"
 
@@ -216,3 +217,11 @@ def test_json_scanner_agrees_with_the_parser(text: str) -> None:
 def test_json_lone_surrogates_are_replaced() -> None:
     assert gojson.unmarshal('{"\\ud800": ["\\udc00x"]}') == {"\ufffd": ["\ufffdx"]}
     assert gojson.unmarshal(b'"\xff"') == "\ufffd"
+
+
+@pytest.mark.parametrize(
+    ("err", "text"),
+    [(KeyError("x"), "KeyError: 'x'"), (TypeError("no"), "TypeError: no"), (ValueError("bad"), "bad")],
+)
+def test_a_program_s_mistake_is_named(err: Exception, text: str) -> None:
+    assert error_text(err) == text
