@@ -2,12 +2,12 @@
 
 Mirrors fmt's Sprintf and Sprint for the values of `golang.reflect` and Python's own.
 
-Known verbs: %v %+v %d %b %o %x %X %c %q %U %s %t %e %E %f %F %g %G %T %p %%, with flags, width, precision and `*`.
+Known verbs: %v %+v %#v %d %b %o %x %X %c %q %U %s %t %e %E %f %F %g %G %T %p %%, with flags, width, precision and `*`.
 """
 
 from __future__ import annotations
 
-from pybuildkit.golang.reflect import Nil, Struct, type_name
+from pybuildkit.golang.reflect import Nil, Struct, Time, type_name
 from pybuildkit.golang.strconv import format_float, quote, quote_rune
 
 _BASES = {"d": "d", "b": "b", "o": "o", "x": "x", "X": "X"}
@@ -94,6 +94,41 @@ def _struct(value: Struct, plus: bool, depth: int) -> str:
     return ("&" if value.is_pointer else "") + "{" + " ".join(members) + "}"
 
 
+def syntax_of(value: object, depth: int = 0) -> str:
+    """The value as `%#v` prints it: as Go's source would have it."""
+    name = type_name(value)
+    if value is None or (isinstance(value, Nil) and name == "*time.Time"):
+        return "<nil>"
+    if isinstance(value, Nil) or getattr(value, "is_nil", False):
+        return f"({name})(nil)" if name.startswith("*") else f"{name}(nil)"
+    if isinstance(value, str):
+        return quote(value)
+    if isinstance(value, bytes):
+        return "[]byte{" + ", ".join(f"{byte:#x}" for byte in value) + "}"
+    if isinstance(value, dict):
+        keys = sorted(value, key=lambda key: str(key).encode("utf-8", "surrogateescape"))
+        return name + "{" + ", ".join(f"{quote(str(key))}:{syntax_of(value[key], depth + 1)}" for key in keys) + "}"
+    if isinstance(value, (list, tuple)):
+        return name + "{" + ", ".join(syntax_of(member, depth + 1) for member in value) + "}"
+    if isinstance(value, Time):
+        return _time_syntax(value)
+    if isinstance(value, Struct):
+        if value.is_pointer and depth > 0:
+            return f"({name})({address(value)})"
+        members = ", ".join(f"{field.name}:{syntax_of(field.value, depth + 1)}" for field in value.fields)
+        return f"{name.replace('*', '&')}{{{members}}}"
+    return int.__repr__(value) if isinstance(value, int) and not isinstance(value, bool) else text_of(value)
+
+
+def _time_syntax(value: Time) -> str:
+    from pybuildkit.golang import time
+
+    year, _, day, hour, minute, second = time.civil(value.ns, value.offset)
+    name = time.format(value.ns, "January", value.offset)
+    zone = "time.UTC" if value.offset is None else "time.Local"
+    return f"time.Date({year}, time.{name}, {day}, {hour}, {minute}, {second}, {value.ns % 1_000_000_000}, {zone})"
+
+
 def address(value: object) -> str:
     """A number that stands for where the value lies in memory."""
     return f"0xc{id(value) & 0xFFFFFFFFF:09x}"
@@ -157,6 +192,8 @@ def _argument(verb: str, spec: _Spec, rest: list[object]) -> str:
     value = rest.pop(0)
     if verb == "T":
         return spec.pad(type_name(value))
+    if verb == "v" and "#" in spec.flags:
+        return spec.pad(syntax_of(value))
     if verb == "p" and isinstance(value, (Struct, list, dict)):
         return spec.pad(address(value))
     text = _verb(verb, spec, value)

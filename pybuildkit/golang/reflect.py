@@ -6,6 +6,8 @@ subclass with a `go_type`.
 
 from __future__ import annotations
 
+from pybuildkit.golang.errors import BuildkitError
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -43,6 +45,20 @@ class Nil:
 
     def __bool__(self) -> bool:
         return False
+
+    def method(self, name: str) -> Method | None:
+        """A method of the type that it would point at, which fails when it is called; None where there is none."""
+        if self.go_type != "*time.Time" or Time(0).method(name) is None:
+            return None
+
+        def fail(*_: object) -> object:
+            raise NilPointerError(f"value method time.Time.{name} called using nil *Time pointer")
+
+        return fail
+
+
+class NilPointerError(BuildkitError):
+    """A method of a value is called on a nil pointer."""
 
 
 class Slice(list[object]):

@@ -257,11 +257,11 @@ class _State:
         self._node = node
         if receiver is None or isinstance(receiver, _Missing):
             raise self._error(f"nil data; no entry for key {quote(name)}")
-        if isinstance(receiver, Nil) and receiver.go_type.startswith("*"):
-            raise self._error(f"nil pointer evaluating {receiver.go_type}.{name}")
         method = getattr(receiver, "method", lambda _: None)(name)
         if method is not None:
             return self._method(dot, node, name, method, arguments, final, piped)
+        if isinstance(receiver, Nil) and receiver.go_type.startswith("*") and receiver.go_type != "*time.Time":
+            raise self._error(f"nil pointer evaluating {receiver.go_type}.{name}")
         has_arguments = bool(arguments) or piped
         if isinstance(receiver, Struct):
             field = receiver.field(name)
