@@ -1,6 +1,6 @@
 """Images: their parts, their layers, what they are written to."""
 
-from fake_buildkitd.image._layers import Compression, Layer, export_layers, note_blob, set_steps, steps_of
+from fake_buildkitd.image._layers import Compression, Layer, export_layers, note_blob
 from fake_buildkitd.image._spec import Descriptor, ImageError
 
 __all__ = [
@@ -10,6 +10,4 @@ __all__ = [
     "Layer",
     "export_layers",
     "note_blob",
-    "set_steps",
-    "steps_of",
 ]

@@ -2,9 +2,7 @@
 
 Mirrors cache/blobs.go and cache/remote.go, and the differ of github.com/containerd/containerd, v0.32.2.
 
-The layers of a snapshot are steps; a step is what the snapshot UPPER adds to the snapshot LOWER ("" for nothing). They
-are noted when the snapshot is made; the blob of a step is made when it is first asked for. Where a snapshot that a
-step needs was pruned, the whole tree is one layer.
+Each step of a snapshot is a layer; its blob is made when it is first asked for.
 
 Differs from BuildKit: a layer that was made for another export in another compression does not stand for the wanted
 one, so `force-compression` matters for the layers of pulled images only.
@@ -15,7 +13,7 @@ from __future__ import annotations
 import hashlib
 import stat as st
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from fake_buildkitd.errors import UnsupportedError
@@ -29,7 +27,7 @@ from fake_buildkitd.image._spec import (
     read_descriptor,
 )
 from fake_buildkitd.solver._mergediff import diff
-from fake_buildkitd.store import Node, Snapshot, Store, empty_root
+from fake_buildkitd.store import Node, Snapshot, Step, Store, empty_root, steps_of
 from fake_buildkitd.store._fs import TreeFS
 from pybuildkit.golang import json
 from pybuildkit.golang.errors import BuildkitError, wrap
@@ -37,8 +35,6 @@ from pybuildkit.golang.strconv import parse_bool, parse_int
 from pybuildkit.golang.time import rfc3339_nano
 from pybuildkit.third_party import fsutil
 from pybuildkit.third_party.fsutil._tarwriter import tar_stream
-
-Step = tuple[str, str]
 
 _SECOND = 1_000_000_000
 _KNOWN = ("uncompressed", "gzip", "zstd", "estargz", "nydus")
@@ -92,25 +88,6 @@ class Layer:
     def diff_id(self) -> str:
         """The digest of the uncompressed layer."""
         return self.descriptor.annotations.get(UNCOMPRESSED, "")
-
-
-def set_steps(store: Store, snapshot: Snapshot, steps: Sequence[Step]) -> None:
-    """Note the layers of a snapshot, the lowest first."""
-    store.set_note(f"steps:{snapshot.id}", json.marshal([list(step) for step in steps]), snapshot)
-
-
-def steps_of(store: Store, snapshot: Snapshot | None) -> list[Step]:
-    """The layers of a snapshot."""
-    if snapshot is None:
-        return []
-    noted = store.note(f"steps:{snapshot.id}")
-    whole = [("", snapshot.id)]
-    if noted is None:
-        return whole
-    value = json.unmarshal(noted)
-    steps: list[Step] = [(str(lower), str(upper)) for lower, upper in value] if isinstance(value, list) else []
-    there = all((not lower or store.get(lower)) and store.get(upper) for lower, upper in steps)
-    return steps if there else whole
 
 
 def note_blob(store: Store, step: Step, form: str, descriptor: Descriptor) -> None:

@@ -6,6 +6,7 @@ Mirrors core/remotes/docker of github.com/containerd/containerd and util/push, v
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import BinaryIO
 from urllib.parse import parse_qsl, urlencode, urljoin, urlsplit, urlunsplit
 
 from fake_buildkitd.image._spec import (
@@ -135,8 +136,11 @@ class RemoteImage:
         if answer.status != 200:
             raise answer.error()
 
-    async def push_blob(self, ctx: Context, descriptor: Descriptor, store: Store) -> None:
-        """Put a blob of the store into the repository, unless it is there.
+    async def push_blob(self, ctx: Context, descriptor: Descriptor, open_blob: Callable[[str], BinaryIO]) -> None:
+        """Put a blob into the repository, unless it is there.
+
+        Args:
+            open_blob: opens it by its digest.
 
         Raises:
             BuildkitError: the registry does not take it.
@@ -155,10 +159,9 @@ class RemoteImage:
         query = urlencode([*parse_qsl(parts.query, keep_blank_values=True), ("digest", descriptor.digest)])
         target = urlunsplit(parts._replace(query=query))
         headers = {"Content-Type": "application/octet-stream", "Content-Length": str(descriptor.size)}
-        key = blob_key(descriptor.digest)
 
         def body() -> object:
-            return store.open_blob(key) if descriptor.size else b""
+            return open_blob(descriptor.digest)
 
         put = await repository.request(ctx, "PUT", target, headers=headers, body=body)
         if put.status not in (200, 201, 204):

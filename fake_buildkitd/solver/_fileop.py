@@ -63,6 +63,18 @@ def selectors(op: pb.FileOp, inputs: int) -> dict[int, list[Selector] | None]:
     return {index: found[index] for index in found if index < inputs}
 
 
+def output_bases(op: pb.FileOp, inputs: int) -> list[int]:
+    """For each output of an operation the index of the input that it began with, -1 for an empty tree."""
+    bases: dict[int, int] = {}
+    for action in op.actions:
+        base = action.input
+        while base >= inputs:
+            base = op.actions[base - inputs].input
+        if action.output != -1:
+            bases[action.output] = base
+    return [bases[output] for output in sorted(bases)]
+
+
 def _add(found: dict[int, list[Selector] | None], index: int, selector: Selector) -> None:
     known = found.setdefault(index, [])
     if known is not None:

@@ -14,14 +14,26 @@ import asyncio
 import hashlib
 import posixpath
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Protocol
 
 from fake_buildkitd.errors import ContentCacheError, OpError, UnsupportedError
 from fake_buildkitd.progress import Progress, VertexWriter
-from fake_buildkitd.solver._fileop import selectors, solve_file_op
+from fake_buildkitd.solver._fileop import output_bases, selectors, solve_file_op
 from fake_buildkitd.solver._graph import Edge, Vertex, walk
 from fake_buildkitd.solver._mergediff import Layer, diff, merge
-from fake_buildkitd.store import Node, Selector, Snapshot, Store, empty_root, root_digest, selected_digest
+from fake_buildkitd.store import (
+    Node,
+    Selector,
+    Snapshot,
+    Step,
+    Store,
+    empty_root,
+    root_digest,
+    selected_digest,
+    set_steps,
+    steps_of,
+)
 from pybuildkit.golang import context
 from pybuildkit.golang.context import Context
 from pybuildkit.golang.errgroup import Group, with_context
@@ -29,20 +41,57 @@ from pybuildkit.golang.errors import BuildkitError, wrap
 from pybuildkit.solver.errdefs import wrap_vertex
 from pybuildkit.solver.pb import ops_pb2 as pb
 
-SourceFunc = Callable[[Context, Vertex, VertexWriter], Awaitable[Snapshot]]
-"""Fetches a source; `VertexWriter` takes its statuses."""
+SourceFunc = Callable[[Context, Vertex, VertexWriter], Awaitable[Snapshot | None]]
+"""Fetches a source, None for an empty tree; `VertexWriter` takes its statuses."""
 
 Roots = list[Node]
 
 
+class CacheImports(Protocol):
+    """Build caches from elsewhere."""
+
+    async def load(self, ctx: Context) -> None:
+        """Read what the caches know; one that cannot be read is shown as such and left out."""
+
+    def knows(self, key: str) -> bool:
+        """Whether a cache has a record of a key."""
+
+    def has_result(self, key: str) -> bool:
+        """Whether a cache has the result of a key."""
+
+    async def fetch(self, ctx: Context, key: str, writer: VertexWriter) -> Snapshot | None:
+        """The result of a key, or None where no cache has it or can give it."""
+
+
 @dataclass
 class Result:
-    """What a vertex gave: a snapshot for each output (None for an empty tree), and its cache key."""
+    """What a vertex gave: a snapshot for each output (None for an empty tree), and its cache key.
+
+    A result that an imported cache knows is not made before somebody needs it: it is `pending`, and `importable`
+    where the cache has it.
+    """
 
     snapshots: list[Snapshot | None]
     key: str
     load: Callable[[], None] | None = None
     layer: Layer | None = None
+    inputs: list[tuple[Result, int]] = field(default_factory=list)
+    pending: Callable[[Context], Awaitable[Result]] | None = None
+    importable: bool = False
+    _lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+    async def make(self, ctx: Context) -> None:
+        """Make the trees of a result of which only the key is known yet.
+
+        Raises:
+            VertexError: around what went wrong.
+        """
+        if self.pending is None:
+            return
+        async with self._lock:
+            if self.pending is not None:
+                made = await self.pending(ctx)
+                self.snapshots, self.layer, self.load, self.pending = made.snapshots, made.layer, made.load, None
 
     def use(self) -> None:
         """Note that the result is needed: a cached one is now shown as such."""
@@ -89,6 +138,7 @@ class JobSolver:
         sources: how to fetch a source, by the scheme of its identifier.
         flights: shared by all builds on the store.
         worker_id: shown in errors about a tree.
+        imports: build caches from elsewhere.
     """
 
     def __init__(
@@ -98,8 +148,10 @@ class JobSolver:
         sources: dict[str, SourceFunc],
         flights: Flights,
         worker_id: str,
+        imports: CacheImports | None = None,
     ) -> None:
         self.store = store
+        self._imports = imports
         self.progress = progress
         self._sources = sources
         self._flights = flights
@@ -119,7 +171,10 @@ class JobSolver:
             if vertex.digest not in self._writers:
                 self._writers[vertex.digest] = VertexWriter(self.progress, vertex.client_vertex())
                 self._writers[vertex.digest].announce()
+        if self._imports is not None:
+            await self._imports.load(ctx)
         result = await self._result(ctx, edge.vertex)
+        await result.make(ctx)
         if not 0 <= edge.index < len(result.snapshots):
             raise BuildkitError(f"invalid output index {edge.index} of vertex {edge.vertex.digest}")
         result.use()
@@ -127,6 +182,10 @@ class JobSolver:
         if snapshot is not None:
             self.store.use(snapshot)
         return snapshot
+
+    async def result(self, ctx: Context, edge: Edge) -> Result:
+        """What is known of the vertex of an edge that was solved: its key, its inputs, their trees."""
+        return await self._result(ctx, edge.vertex)
 
     async def close(self) -> None:
         """End everything that still runs."""
@@ -146,11 +205,14 @@ class JobSolver:
         return await context.run(ctx, asyncio.shield(task))
 
     async def _make(self, ctx: Context, vertex: Vertex) -> Result:
+        if not vertex.inputs:
+            self._writers[vertex.digest].start()(None)
+        return await self._placed(vertex, self._run(ctx, vertex))
+
+    async def _placed(self, vertex: Vertex, work: Awaitable[Result]) -> Result:
+        """Do a vertex's work; an error says in which vertex it came up."""
         try:
-            if not vertex.inputs:
-                self._writers[vertex.digest].start()(None)
-            inputs = await self._inputs(ctx, vertex)
-            return await self._run(ctx, vertex, inputs)
+            return await work
         except (BuildkitError, OSError) as err:
             if isinstance(err, _InputError):
                 raise err.cause from None
@@ -180,7 +242,21 @@ class JobSolver:
             pairs.append((result, index))
         return pairs
 
-    async def _run(self, ctx: Context, vertex: Vertex, inputs: list[tuple[Result, int]]) -> Result:
+    @staticmethod
+    async def _need(ctx: Context, result: Result) -> None:
+        """Make sure that an input has its trees."""
+        try:
+            await result.make(ctx)
+        except (BuildkitError, OSError) as err:
+            raise _InputError(err) from err
+
+    async def _run(self, ctx: Context, vertex: Vertex) -> Result:
+        inputs = await self._inputs(ctx, vertex)
+        result = await self._run_op(ctx, vertex, inputs)
+        result.inputs = inputs
+        return result
+
+    async def _run_op(self, ctx: Context, vertex: Vertex, inputs: list[tuple[Result, int]]) -> Result:
         kind = vertex.op.WhichOneof("op")
         if kind == "source":
             return await self._source(ctx, vertex)
@@ -190,6 +266,8 @@ class JobSolver:
             return await self._layers(ctx, vertex, inputs)
         if kind == "passthrough":
             outputs = [inputs[index] for index in vertex.op.passthrough.outputs]
+            for each, _ in outputs:
+                await self._need(ctx, each)
             snapshots = [result.snapshots[index] for result, index in outputs]
             key = _key("passthrough", [f"{result.key}#{index}" for result, index in outputs])
             return Result(snapshots, key, load=lambda: _use_all(result for result, _ in outputs))
@@ -217,14 +295,19 @@ class JobSolver:
             done(err if isinstance(err, BuildkitError | OSError) else context.CanceledError())
             raise
         done(None)
-        key = _key("source", [scheme, root_digest(snapshot.root).hex()])
+        root = snapshot.root if snapshot is not None else empty_root()
+        key = _key("source", [scheme, root_digest(root).hex()])
         return Result([snapshot], key)
 
     async def _file(self, ctx: Context, vertex: Vertex, inputs: list[tuple[Result, int]]) -> Result:
+        reads = selectors(vertex.op.file, len(inputs))
+        for position, (result, _) in enumerate(inputs):
+            if reads.get(position) is not None:
+                await self._need(ctx, result)
         key = self._file_key(vertex, inputs)
-        roots = [result.root(index) for result, index in inputs]
 
         def run() -> tuple[Roots, Layer | None]:
+            roots = [result.root(index) for result, index in inputs]
             return solve_file_op(self.store, vertex.op.file, roots), None
 
         return await self._cached(ctx, vertex, key, inputs, run)
@@ -300,6 +383,7 @@ class JobSolver:
                 if known is not None:
                     return known
             for result, _ in inputs:
+                await self._need(ctx, result)
                 result.use()
             done = writer.start()
             try:
@@ -309,12 +393,69 @@ class JobSolver:
                 done(err if isinstance(err, BuildkitError | OSError) else context.CanceledError())
                 raise
             done(None)
+            self._note_steps(vertex, inputs, commit)
             if layer is None or not layer.deleted:
                 for index, snapshot in enumerate(commit):
                     self.store.cache(f"{key}#{index}", snapshot)
             return Result(list(commit), key, layer=layer)
 
-        return await self._flights(ctx, key, attempt)
+        if self._imports is None or vertex.ignore_cache or not self._imports.knows(f"{key}#0"):
+            return await self._flights(ctx, key, attempt)
+        return await self._imported(vertex, key, attempt, self._imports)
+
+    async def _imported(
+        self, vertex: Vertex, key: str, attempt: Callable[[], Awaitable[Result]], imports: CacheImports
+    ) -> Result:
+        """The result of a key that an imported cache knows: fetched, or made after all, when it is needed."""
+        writer = self._writers[vertex.digest]
+        names = [f"{key}#{index}" for index in range(_outputs(vertex.op))]
+
+        async def take() -> Result:
+            known = self._lookup(vertex, key, writer)
+            if known is not None:
+                return known
+            if all(imports.has_result(name) for name in names):
+                done = writer.start(cached=True)
+                found = [await imports.fetch(self._ctx, name, writer) for name in names]
+                done(None)
+                if all(found):
+                    for name, snapshot in zip(names, found, strict=True):
+                        assert snapshot is not None
+                        self.store.cache(name, snapshot)
+                    return Result(list(found), key)
+            return await attempt()
+
+        async def pending(ctx: Context) -> Result:
+            return await self._placed(vertex, self._flights(ctx, key, take))
+
+        known = self._lookup(vertex, key, writer)
+        if known is not None:
+            return known
+        importable = all(imports.has_result(name) for name in names)
+        return Result([None] * len(names), key, pending=pending, importable=importable)
+
+    def _note_steps(self, vertex: Vertex, inputs: list[tuple[Result, int]], snapshots: list[Snapshot]) -> None:
+        """Note for new trees which layers they are made of."""
+        op, trees = vertex.op, [result.snapshots[index] for result, index in inputs]
+        steps: list[Step] = []
+        if op.HasField("merge"):
+            for each in op.merge.inputs:
+                steps += steps_of(self.store, trees[each.input])
+        elif op.HasField("diff"):
+            lower = trees[op.diff.lower.input] if op.diff.lower.input != -1 else None
+            upper = trees[op.diff.upper.input] if op.diff.upper.input != -1 else None
+            below, steps = steps_of(self.store, lower), steps_of(self.store, upper)
+            if steps[: len(below)] == below:
+                steps = steps[len(below) :]
+            elif upper is not None:
+                steps = [(lower.id if lower is not None else "", upper.id)]
+        for position, snapshot in enumerate(snapshots):
+            if op.HasField("file"):
+                base = output_bases(op.file, len(inputs))[position]
+                parent = trees[base] if base != -1 else None
+                step = (parent.id if parent is not None else "", snapshot.id)
+                steps = [*steps_of(self.store, parent), step]
+            set_steps(self.store, snapshot, steps)
 
     def _lookup(self, vertex: Vertex, key: str, writer: VertexWriter) -> Result | None:
         count = _outputs(vertex.op)

@@ -1,6 +1,7 @@
 """The daemon's store: file trees, contents and the build cache."""
 
 from fake_buildkitd.store._digest import ContentNotFoundError, Selector, content_digest, root_digest, selected_digest
+from fake_buildkitd.store._steps import Step, set_steps, steps_of
 from fake_buildkitd.store._store import (
     BlobWriter,
     DiskStore,
@@ -23,6 +24,7 @@ __all__ = [
     "PathError",
     "Selector",
     "Snapshot",
+    "Step",
     "Store",
     "StoreError",
     "Tree",
@@ -31,5 +33,7 @@ __all__ = [
     "new_id",
     "root_digest",
     "selected_digest",
+    "set_steps",
+    "steps_of",
     "walk",
 ]

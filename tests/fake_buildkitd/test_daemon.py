@@ -195,7 +195,7 @@ async def test_unknown_builds() -> None:
     [
         (pb.SolveRequest(Frontend="nope"), "invalid frontend: nope"),
         (pb.SolveRequest(Exporters=[pb.Exporter(Type="nope")]), 'exporter "nope" could not be found'),
-        (pb.SolveRequest(Exporters=[pb.Exporter(Type="oci")]), 'exporter "oci" is not supported by this daemon'),
+        (pb.SolveRequest(Exporters=[pb.Exporter(Type="moby")]), 'exporter "moby" could not be found'),
         (pb.SolveRequest(Entitlements=["network.host"]), "granting entitlement network.host is not allowed"),
         (
             pb.SolveRequest(Exporters=[pb.Exporter(Type="local", Attrs={"mode": "x"})]),

@@ -8,112 +8,20 @@ joins them. `mode=delete` sends all platforms in one transfer, so that the clien
 
 from __future__ import annotations
 
-import json
 import stat as st
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Protocol
 
-from fake_buildkitd.errors import UnsupportedError
+from fake_buildkitd.exporters._source import ExportContext, ExportError, parse_epoch
 from fake_buildkitd.progress import VertexWriter
-from fake_buildkitd.store import Node, Snapshot, Store, empty_root, walk
+from fake_buildkitd.store import walk
 from fake_buildkitd.store._fs import TreeFS
 from pybuildkit.client._solveopt import parse_local_exporter_mode
-from pybuildkit.golang import context
 from pybuildkit.golang.context import Context
 from pybuildkit.golang.errgroup import with_context
 from pybuildkit.golang.errors import BuildkitError, wrap
-from pybuildkit.golang.strconv import parse_bool, parse_int, quote
-from pybuildkit.session import Manager
+from pybuildkit.golang.strconv import parse_bool
 from pybuildkit.session.filesync import copy_file_writer, copy_to_caller
 from pybuildkit.third_party import fsutil
-
-KEY_PLATFORMS = "refs.platforms"
-KEY_EPOCH = "source.date.epoch"
-_WAIT_SECONDS = 5.0
-_KNOWN_ELSEWHERE = frozenset({"image", "oci", "docker", "moby", "containerd"})
-
-
-class ExportError(BuildkitError):
-    """A result that cannot be exported, or attributes that an exporter does not take."""
-
-
-@dataclass
-class ExportContext:
-    """What is exported, and to whom."""
-
-    store: Store
-    manager: Manager
-    session_id: str
-    snapshot: Snapshot | None
-    snapshots: dict[str, Snapshot | None] | None
-    metadata: Mapping[str, bytes]
-
-    def platforms(self) -> list[str]:
-        """The names of the result's platforms; none where it has no list of them."""
-        text = self.metadata.get(KEY_PLATFORMS)
-        if text is None:
-            if self.snapshots is not None:
-                raise ExportError("unable to export multiple refs, missing platforms mapping")
-            return []
-        try:
-            names = [entry["ID"] for entry in json.loads(text)["Platforms"]]
-        except (ValueError, KeyError, TypeError) as err:
-            raise ExportError("failed to parse platforms passed to exporter") from err
-        if not all(isinstance(name, str) for name in names):
-            raise ExportError("failed to parse platforms passed to exporter")
-        if self.snapshots is None and len(names) > 1:
-            raise ExportError("unable to export multiple platforms without map")
-        return names
-
-    def root(self, name: str) -> Node:
-        """The tree of a platform."""
-        snapshot = self.snapshot
-        if self.snapshots is not None:
-            if name not in self.snapshots:
-                raise ExportError(f"failed to find ref for ID {name}")
-            snapshot = self.snapshots[name]
-        return snapshot.root if snapshot is not None else empty_root()
-
-    def epoch(self, name: str) -> int | None:
-        """The time in seconds that the frontend wants for a platform's files."""
-        for key in (f"{KEY_EPOCH}/{name}", KEY_EPOCH):
-            if key in self.metadata:
-                return _epoch("", self.metadata[key].decode("utf-8", "replace"))
-        return None
-
-
-def _epoch(key: str, text: str) -> int | None:
-    if not text:
-        return None
-    try:
-        return parse_int(text, 10, 64)
-    except BuildkitError as err:
-        raise wrap(err, f"invalid {key or 'epoch'}: {text}") from err
-
-
-class Exporter(Protocol):
-    """Exports a result."""
-
-    name: str
-
-    async def export(self, ctx: Context, source: ExportContext, writer: VertexWriter) -> dict[str, str]:
-        """Export, and give what the client is told of it."""
-
-
-def resolve_exporter(kind: str, index: int, attrs: Mapping[str, str]) -> Exporter:
-    """The exporter of a kind, with its attributes.
-
-    Raises:
-        BuildkitError: there is none, or it does not take the attributes.
-    """
-    if kind == "local":
-        return LocalExporter(index, attrs)
-    if kind == "tar":
-        return TarExporter(index, attrs)
-    if kind in _KNOWN_ELSEWHERE:
-        raise UnsupportedError(f"exporter {quote(kind)} is not supported by this daemon, use local or tar")
-    raise ExportError(f"exporter {quote(kind)} could not be found")
 
 
 class _TreeExporter:
@@ -122,7 +30,7 @@ class _TreeExporter:
         self._epoch: int | None = None
         self._has_epoch = "source-date-epoch" in attrs
         if self._has_epoch:
-            self._epoch = _epoch("source-date-epoch", attrs["source-date-epoch"])
+            self._epoch = parse_epoch("source-date-epoch", attrs["source-date-epoch"])
         self._split: bool | None = None
         if "platform-split" in attrs:
             try:
@@ -160,11 +68,7 @@ class LocalExporter(_TreeExporter):
 
     async def export(self, ctx: Context, source: ExportContext, writer: VertexWriter) -> dict[str, str]:
         names = source.platforms() or [""]
-        timed, stop = context.with_timeout(ctx, _WAIT_SECONDS)
-        try:
-            caller = await source.manager.get(timed, source.session_id)
-        finally:
-            stop()
+        caller = await source.caller(ctx)
         split = self.split(source)
         if not split:
             _check_duplicates(source, names)
@@ -224,11 +128,7 @@ class TarExporter(_TreeExporter):
         fs: fsutil.FS = trees[0][1]
         if source.snapshots is not None:
             fs = fsutil.SubDirFS([fsutil.Dir(self.folder(name, epoch), tree) for name, tree, epoch in trees])
-        timed, stop = context.with_timeout(ctx, _WAIT_SECONDS)
-        try:
-            caller = await source.manager.get(timed, source.session_id)
-        finally:
-            stop()
+        caller = await source.caller(ctx)
         file = await copy_file_writer(ctx, {}, self.index, caller)
         done = writer.one_off("sending tarball")
         try:
