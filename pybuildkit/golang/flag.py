@@ -236,6 +236,8 @@ def parse_flags(
     args: Sequence[str],
     lookup: Callable[[str], tuple[FlagSet, Flag] | None],
     is_command: Callable[[str], bool],
+    *,
+    completing: bool = False,
 ) -> list[str]:
     """Take the flags out of the arguments of one command.
 
@@ -243,6 +245,8 @@ def parse_flags(
         args: the arguments after the command's name.
         lookup: finds the flag of a name and the set that holds its value, among those that apply to the command.
         is_command: whether a positional argument names a subcommand.
+        completing: whether the last argument may be unfinished: then `--`, an unknown flag and one without its value
+            end the parsing as positional arguments.
 
     Returns:
         the positional arguments, a subcommand's unparsed arguments included.
@@ -257,7 +261,7 @@ def parse_flags(
         if not first:
             positional.append(rest.pop(0))
         elif first == "--":
-            return positional + rest[1:]
+            return positional + (rest if completing else rest[1:])
         elif first[0] != "-":
             if is_command(first):
                 return positional + rest
@@ -266,21 +270,33 @@ def parse_flags(
         elif first == "-":
             positional.append(first)
             return positional
-        elif first[1] != "-" and not _begins_with_letter(first[1:]):
+        elif _ends_flags(first) or (completing and _is_unfinished(first, rest[1:], lookup)):
             return positional + rest
         else:
             rest = _parse_one(first, rest[1:], lookup)
     return positional
 
 
-def _begins_with_letter(text: str) -> bool:
-    """Whether the first byte, taken as a character, is a letter: Go looks at the byte, not at the character."""
-    return chr(text[0].encode("utf-8", "surrogateescape")[0]).isalpha()
+def _split(first: str) -> tuple[str, str, str]:
+    """A flag's name, "=" where there is one, and what follows that."""
+    return first[2 if first.startswith("--") else 1 :].partition("=")
+
+
+def _is_unfinished(first: str, following: list[str], lookup: Callable[[str], tuple[FlagSet, Flag] | None]) -> bool:
+    """Whether the flag is unknown, or its value is still to come."""
+    name, equals, _ = _split(first)
+    found = lookup(name)
+    return found is None or not (found[1].is_bool or equals or following)
+
+
+def _ends_flags(first: str) -> bool:
+    """Whether the argument is a dash and no letter: Go looks at the first byte behind it, taken as a character."""
+    return first[1] != "-" and not chr(first[1].encode("utf-8", "surrogateescape")[0]).isalpha()
 
 
 def _parse_one(first: str, following: list[str], lookup: Callable[[str], tuple[FlagSet, Flag] | None]) -> list[str]:
     """Set the flag that `first` names; returns the arguments that are left."""
-    name, equals, value = first[2 if first.startswith("--") else 1 :].partition("=")
+    name, equals, value = _split(first)
     found = lookup(name)
     if found is None:
         raise FlagError(f"flag provided but not defined: -{name}")

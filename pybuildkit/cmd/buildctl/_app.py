@@ -2,7 +2,8 @@
 
 Mirrors Command of github.com/urfave/cli/v3 as BuildKit v0.32.2 configures it: flags of the root also apply below it,
 every command has a `help` subcommand and a `--help` flag, and a name that is no command is a help topic that does
-not exist (exit code 3).
+not exist (exit code 3). A last argument `--generate-shell-completion` asks what may follow the ones before it
+(`_completion`).
 
 An action is a function that takes a `CommandContext`, or the path of one, "module:function", whose module is loaded
 only when the command is run, so that the commands that are not run cost nothing.
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
 
     Action = Callable[["CommandContext"], None] | str
     _Int = int
+
+
+COMPLETION_FLAG = "--generate-shell-completion"
 
 
 class ExitError(BuildkitError):
@@ -42,6 +46,7 @@ class Command:
         args_usage: how the usage line names the arguments.
         version: for the root, what `--version` and the help show.
         hidden: whether the help of the parent leaves it out.
+        raw: whether its arguments are taken as they are, flags too.
         flags, commands: what belongs to it.
     """
 
@@ -55,6 +60,7 @@ class Command:
         "hidden",
         "name",
         "print_version",
+        "raw",
         "usage",
         "usage_text",
         "version",
@@ -71,6 +77,7 @@ class Command:
         args_usage: str = "",
         version: str = "",
         hidden: bool = False,
+        raw: bool = False,
         flags: Sequence[Flag] = (),
         commands: Sequence[Command] = (),
         before: Callable[[CommandContext], None] | None = None,
@@ -84,6 +91,7 @@ class Command:
         self.args_usage = args_usage
         self.version = version
         self.hidden = hidden
+        self.raw = raw
         self.flags = [*flags]
         self.commands = [*commands]
         self.before = before
@@ -129,10 +137,11 @@ class CommandContext:
         command: the definition.
         parent: the run of the command above it, None for the root.
         args: the positional arguments.
+        completing: for the root, the whole command line where the shell asks how it may go on, else None.
         stdout, stderr: where the program writes.
     """
 
-    __slots__ = ("args", "command", "flag_set", "parent", "stderr", "stdout")
+    __slots__ = ("args", "command", "completing", "flag_set", "parent", "stderr", "stdout")
 
     def __init__(
         self,
@@ -145,6 +154,7 @@ class CommandContext:
         self.command = command
         self.parent = parent
         self.args: list[str] = []
+        self.completing: list[str] | None = None
         self.flag_set = FlagSet(command.flags)
         self.stdout: Std = stdout or (parent.stdout if parent else Std(1))
         self.stderr: Std = stderr or (parent.stderr if parent else Std(2, lossy=True))
@@ -250,18 +260,49 @@ def run(root: Command, argv: Sequence[str], *, stdout: Std | None = None, stderr
         BuildkitError: whatever the arguments, the `before` function or the action found wrong.
     """
     ensure_help(root, is_root=True)
-    _run(CommandContext(root, stdout=stdout, stderr=stderr), argv)
+    ctx = CommandContext(root, stdout=stdout, stderr=stderr)
+    if argv and argv[-1] == COMPLETION_FLAG:
+        if "--" not in argv[:-2]:  # behind it there are no flags, so that this one is an argument to drop
+            ctx.completing = [root.name, *argv]
+        argv = argv[:-1]
+    _run(ctx, argv)
 
 
 def _run(ctx: CommandContext, argv: Sequence[str]) -> None:
     command = ctx.command
-    try:
-        ctx.args = parse_flags(argv, ctx.lookup_applied, lambda name: command.command(name) is not None)
-    except FlagError as err:
-        ctx.stderr.write(f"Incorrect Usage: {err}\n\n")
+    if command.raw:
+        ctx.args = [*argv]
+        _action(command)(ctx)
+        return
+    failure = _parse(ctx, argv)
+    if ctx.root.completing is not None and (not ctx.args or command.command(ctx.args[0]) is None):
+        from pybuildkit.cmd.buildctl._completion import complete
+
+        complete(ctx)
+        return
+    if failure is not None:
+        ctx.stderr.write(f"Incorrect Usage: {failure}\n\n")
         if ctx.parent is None:
             _show_root_help(ctx)
-        raise
+        raise failure
+    _run_parsed(ctx)
+
+
+def _parse(ctx: CommandContext, argv: Sequence[str]) -> FlagError | None:
+    """Set flags and arguments; gives what is wrong with them."""
+    command = ctx.command
+    completing = ctx.root.completing is not None
+    try:
+        ctx.args = parse_flags(
+            argv, ctx.lookup_applied, lambda name: command.command(name) is not None, completing=completing
+        )
+    except FlagError as err:
+        return err
+    return None
+
+
+def _run_parsed(ctx: CommandContext) -> None:
+    command = ctx.command
     if _wants(ctx, "help"):
         _help_action(ctx)
         return

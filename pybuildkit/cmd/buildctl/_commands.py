@@ -43,6 +43,12 @@ def global_flags() -> list[Flag]:
         ),
         IntFlag("timeout", "seconds that connecting may take", 5),
         BoolFlag("wait", "wait until the daemon answers"),
+        StringFlag("profile-cpu", "folder for a profile of the time used", hidden=True),
+        StringFlag("profile-memory", "folder for a profile of the memory used", hidden=True),
+        IntFlag("profile-memoryrate", "of no meaning here", 512 * 1024, hidden=True),
+        StringFlag("profile-block", "not available", hidden=True),
+        StringFlag("profile-mutex", "not available", hidden=True),
+        StringFlag("profile-trace", "not available", hidden=True),
     ]
 
 
@@ -59,6 +65,14 @@ def commands() -> list[Command]:
             "connect standard input and output to the daemon; other programs call this",
             f"{_PACKAGE}._dialstdio:dial_stdio",
             hidden=True,
+        ),
+        Command(
+            "completion",
+            "print a script that lets a shell complete this program's command lines: bash, fish, pwsh or zsh",
+            f"{_PACKAGE}._completion:completion",
+            hidden=True,
+            raw=True,
+            args_usage="<shell>",
         ),
     ]
 

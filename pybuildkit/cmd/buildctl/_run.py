@@ -18,9 +18,10 @@ from pybuildkit.golang.errors import BuildkitError, error_text
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from types import FrameType
 
+_PROFILES = ("profile-cpu", "profile-memory", "profile-block", "profile-mutex", "profile-trace")
 _NO_DAEMON = "error while dialing"
 _HINT = (
     "hint: no daemon listens there; --addr embedded:// builds without one, "
@@ -117,6 +118,8 @@ def run_main(
     except (BuildkitError, OSError) as err:
         _report(stderr, err, state)
         return 1
+    finally:
+        state.stop_profiles()
     return 0
 
 
@@ -127,12 +130,17 @@ class _State:
         self.is_process = is_process
         self.debug = False
         self.default_address = False
+        self.stop_profiles: Callable[[], None] = lambda: None
 
     def before(self, c: CommandContext) -> None:
         """Note the flags and set up the log."""
         self.debug = c.bool("debug")
         self.default_address = not c.is_set("addr") and not os.environ.get("BUILDKIT_HOST")
         _set_up_log(c)
+        if any(c.is_set(name) for name in _PROFILES):
+            from pybuildkit.cmd.buildctl import _profile
+
+            self.stop_profiles = _profile.start(c)
         if self.is_process:
             _catch_signals()
 
