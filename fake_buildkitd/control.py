@@ -6,6 +6,7 @@ Mirrors control/control.go, v0.32.2.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
@@ -13,23 +14,27 @@ from typing import TypeVar
 from fake_buildkitd import usage
 from fake_buildkitd.errors import to_status
 from fake_buildkitd.gateway import Gateway, UnknownJobError
+from fake_buildkitd.history import History
 from fake_buildkitd.jobs import Job, JobOptions
 from fake_buildkitd.script import Before, Script, ScriptedJob
 from fake_buildkitd.store import Snapshot
 from pybuildkit.api.services.control import _methods as methods
 from pybuildkit.api.services.control import control_pb2 as pb
 from pybuildkit.api.types import worker_pb2
-from pybuildkit.client._graph import SolveStatus, Vertex
+from pybuildkit.client._graph import SolveStatus
 from pybuildkit.client._status import marshal
 from pybuildkit.golang import context
+from pybuildkit.golang import time as gotime
 from pybuildkit.golang.context import Context
 from pybuildkit.golang.errors import BuildkitError
-from pybuildkit.rpc import Method, Server, ServerStream
+from pybuildkit.rpc import Method, RpcError, Server, ServerStream
 from pybuildkit.session.grpchijack import hijack
 from pybuildkit.session.grpchijack._grpchijack import SESSION
 
 PACKAGE = "github.com/moby/buildkit"
 VERSION = "v0.32.2+pybuildkit"
+DOCKERFILE_VERSION = "1.26.0"
+_TIMESTAMP_KEY = "buildkit-current-timestamp"
 _STATUS_WAIT = 6.0
 _KEPT_JOBS = 20
 
@@ -45,6 +50,7 @@ class Control:
     Args:
         options: what builds share.
         gateway: gets to know the builds of clients that work through it.
+        history: remembers builds.
         workers: what is told of this daemon.
         script: gives the script of a build, or None for a real one.
         before: called before every call.
@@ -54,12 +60,14 @@ class Control:
         self,
         options: JobOptions,
         gateway: Gateway,
+        history: History,
         workers: Callable[[], list[worker_pb2.WorkerRecord]],
         script: Callable[[pb.SolveRequest], Script | None] = lambda request: None,
         before: Before | None = None,
     ) -> None:
         self._options = options
         self._gateway = gateway
+        self._history = history
         self._workers = workers
         self._script = script
         self._before = before
@@ -103,45 +111,66 @@ class Control:
         job: AnyJob = (
             Job(ctx, request, self._options)
             if script is None
-            else ScriptedJob(ctx, request, script, self._options.manager)
+            else ScriptedJob(ctx, request, script, self._options.manager, self._options.clock)
         )
         self._active[job.id] = job
         self._finished.pop(job.id, None)
         self._broadcast()
+        record: pb.BuildHistoryRecord | None = None
+
+        def begin() -> None:
+            nonlocal record
+            if not request.Internal:
+                record = _record(job)
+                self._history.started(record)
+
         try:
-            response = await job.run(self._gateway.add)
+            return pb.SolveResponse(ExporterResponse=await job.run(self._gateway.add, begin))
         finally:
             self._gateway.discard(job)
-            self._active.pop(job.id, None)
-            if not request.Internal:
-                self._finished[job.id] = job
+            try:
+                if record is not None:
+                    await self._remember(job, record)
+            finally:
+                self._forget(job, keep=record is None)
+
+    async def _remember(self, job: AnyJob, record: pb.BuildHistoryRecord) -> None:
+        record.ExporterResponse.update(job.metadata)
+        record.CompletedAt.FromNanoseconds(job.completed or 0)
+        statuses: list[pb.StatusResponse] = []
+        with contextlib.suppress(BuildkitError):  # a script may end its statuses with an error
+            await job.progress.read(context.background(), lambda status: _collect(statuses, status))
+        await self._history.completed(record, statuses, _failure(job.error))
+
+    def _forget(self, job: AnyJob, keep: bool) -> None:
+        """Take a build off those that run; one without a record is kept for a while, for clients that ask of it."""
+        self._active.pop(job.id, None)
+        if keep:
+            self._finished[job.id] = job
             while len(self._finished) > _KEPT_JOBS:
                 self._finished.popitem(last=False)
-            self._broadcast()
-        return pb.SolveResponse(ExporterResponse=response)
+        self._broadcast()
 
     def _broadcast(self) -> None:
         for waiter in self._changed:
             if not waiter.done():
                 waiter.set_result(None)
 
-    async def _change(self, ctx: Context) -> None:
-        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._changed.add(waiter)
-        try:
-            await context.run(ctx, waiter)
-        finally:
-            self._changed.discard(waiter)
-
-    async def _job(self, ctx: Context, ref: str) -> AnyJob:
+    async def _find(self, ctx: Context, ref: str) -> AnyJob | list[pb.StatusResponse]:
+        """A build that runs, or what a finished one told; waits for one that is about to begin."""
         timed, stop = context.with_timeout(ctx, _STATUS_WAIT)
         try:
             while True:
-                job = self._active.get(ref) or self._finished.get(ref)
-                if job is not None:
-                    return job
-                await self._change(timed)
-        except BuildkitError as err:
+                changed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+                self._changed.add(changed)
+                try:
+                    found = self._active.get(ref) or self._finished.get(ref) or await self._history.logs(ref)
+                    if found is not None:
+                        return found
+                    await context.run(timed, changed)
+                finally:
+                    self._changed.discard(changed)
+        except context.DeadlineExceededError as err:
             if ctx.is_done():
                 raise
             raise UnknownJobError(ref) from err
@@ -152,13 +181,19 @@ class Control:
         """Tell of a build until it ends; a finished one is told again."""
         request = await stream.recv() or pb.StatusRequest()
         await self._pass("Status", stream.ctx)
-        await stream.send_header([])
-        job = await self._job(stream.ctx, request.Ref)
+        await self._send_timestamp(stream)
+        found = await self._find(stream.ctx, request.Ref)
+        if isinstance(found, list):
+            await stream.send_many(found)
+            return
 
         async def emit(status: SolveStatus) -> None:
             await stream.send_many(marshal(status))
 
-        await job.progress.read(stream.ctx, emit)
+        await found.progress.read(stream.ctx, emit)
+
+    async def _send_timestamp(self, stream: ServerStream[Req, Resp]) -> None:
+        await stream.send_header([(_TIMESTAMP_KEY, gotime.rfc3339_nano(self._options.clock()))])
 
     async def session(self, stream: ServerStream[bytes, object]) -> None:
         """Keep a client's session until one of the two ends it."""
@@ -175,14 +210,15 @@ class Control:
             await hijacked.close()
 
     async def list_workers(self, ctx: Context, request: pb.ListWorkersRequest) -> pb.ListWorkersResponse:
-        """The one worker that this daemon is."""
-        return pb.ListWorkersResponse(record=self._workers())
+        """The one worker that this daemon is, where a filter does not leave it out."""
+        return pb.ListWorkersResponse(record=usage.select_workers(self._workers(), list(request.filter)))
 
     async def info(self, ctx: Context, request: pb.InfoRequest) -> pb.InfoResponse:
         """Name and release."""
         response = pb.InfoResponse()
         response.buildkitVersion.package = PACKAGE
         response.buildkitVersion.version = VERSION
+        response.buildkitVersion.dockerfileVersion = DOCKERFILE_VERSION
         return response
 
     def _in_use(self, snapshot: Snapshot) -> bool:
@@ -191,7 +227,8 @@ class Control:
 
     async def disk_usage(self, ctx: Context, request: pb.DiskUsageRequest) -> pb.DiskUsageResponse:
         """What the store holds."""
-        records = await asyncio.to_thread(usage.select, self._options.store(), list(request.filter), self._in_use)
+        arguments = (self._options.store(), list(request.filter), self._in_use, request.ageLimit)
+        records = await asyncio.to_thread(usage.select, *arguments)
         return pb.DiskUsageResponse(record=records)
 
     async def prune(self, stream: ServerStream[pb.PruneRequest, pb.UsageRecord]) -> None:
@@ -202,55 +239,37 @@ class Control:
         await stream.send_many(removed)
 
     async def listen_build_history(self, stream: ServerStream[pb.BuildHistoryRequest, pb.BuildHistoryEvent]) -> None:
-        """Tell of the builds that are known, and unless an early end is asked for, of those that come."""
+        """Tell of the builds that are known, and unless an early end is asked for, of what becomes of them."""
         request = await stream.recv() or pb.BuildHistoryRequest()
-        told: dict[str, int] = {}
-        while True:
-            finished = {} if request.ActiveOnly else dict(self._finished)
-            for job in [*finished.values(), *self._active.values()]:
-                kind = pb.COMPLETE if job.completed is not None else pb.STARTED
-                if request.Ref not in ("", job.id) or told.get(job.id) == kind:
-                    continue
-                told[job.id] = kind
-                await stream.send(pb.BuildHistoryEvent(type=kind, record=_history(job)))
-            for gone in [ref for ref in told if ref not in self._finished and ref not in self._active]:
-                del told[gone]
-                event = pb.BuildHistoryEvent(type=pb.DELETED)
-                event.record.Ref = gone
-                await stream.send(event)
-            if request.EarlyExit:
-                return
-            await self._change(stream.ctx)
+        await self._pass("ListenBuildHistory", stream.ctx)
+        await self._send_timestamp(stream)
+        await self._history.listen(stream.ctx, request, stream.send)
 
     async def update_build_history(
         self, ctx: Context, request: pb.UpdateBuildHistoryRequest
     ) -> pb.UpdateBuildHistoryResponse:
-        """Forget a build."""
-        if request.Ref not in self._finished:
-            raise BuildkitError(f"failed to retrieve bucket for {request.Ref}")
-        if request.Delete:
-            del self._finished[request.Ref]
-            self._broadcast()
+        """Pin, unpin or forget a build."""
+        await self._history.update(request)
         return pb.UpdateBuildHistoryResponse()
 
 
-def _history(job: AnyJob) -> pb.BuildHistoryRecord:
+async def _collect(statuses: list[pb.StatusResponse], status: SolveStatus) -> None:
+    statuses += marshal(status)
+
+
+def _record(job: AnyJob) -> pb.BuildHistoryRecord:
+    """The record of a build that begins."""
     record = pb.BuildHistoryRecord(
         Ref=job.id,
         Frontend=job.request.Frontend,
         FrontendAttrs=job.request.FrontendAttrs,
         Exporters=job.request.Exporters,
-        ExporterResponse=job.response,
     )
     record.CreatedAt.FromNanoseconds(job.started)
-    if job.completed is not None:
-        record.CompletedAt.FromNanoseconds(job.completed)
-    if job.error is not None:
-        status = to_status(job.error if isinstance(job.error, BuildkitError) else context.CanceledError())
-        record.error.CopyFrom(status.status_proto())
-    vertexes: dict[str, Vertex] = {vertex.digest: vertex for vertex in job.progress.vertexes()}
-    record.numTotalSteps = len(vertexes)
-    record.numCachedSteps = sum(vertex.cached for vertex in vertexes.values())
-    record.numCompletedSteps = sum(vertex.completed is not None for vertex in vertexes.values())
-    record.numWarnings = job.progress.warnings()
     return record
+
+
+def _failure(error: BaseException | None) -> RpcError | None:
+    if error is None:
+        return None
+    return to_status(error if isinstance(error, BuildkitError | OSError) else context.CanceledError())

@@ -102,7 +102,7 @@ class Job:
         self.started = options.clock()
         self.completed: int | None = None
         self.error: BaseException | None = None
-        self.response: dict[str, str] = {}
+        self.metadata: dict[str, str] = {}
         self._options = options
         self._solver: JobSolver | None = None
         self._tasks: set[asyncio.Task[Snapshot | None]] = set()
@@ -184,8 +184,12 @@ class Job:
 
     # The build.
 
-    async def run(self, register: Callable[[Job], None]) -> dict[str, str]:
-        """Build and export; `register` makes the build known to the gateway.
+    async def run(self, register: Callable[[Job], None], begin: Callable[[], None] = lambda: None) -> dict[str, str]:
+        """Build and export.
+
+        Args:
+            register: makes the build known to the gateway.
+            begin: called when the request has been found good.
 
         Returns:
             what the exporters tell the client.
@@ -195,9 +199,10 @@ class Job:
         """
         try:
             exporters = self._resolve()
+            begin()
             result = await self._result(register)
-            self.response = await self._finish(result, exporters)
-            return self.response
+            self.metadata = {key: value.decode("utf-8", "replace") for key, value in result.metadata.items()}
+            return await self._finish(result, exporters)
         except BaseException as err:
             self.error = err
             raise

@@ -50,14 +50,6 @@ class Progress:
             reader.dirty[item_id] = entry
             reader.wake()
 
-    def vertexes(self) -> list[Vertex]:
-        """What is known of the vertices, later items last."""
-        return [item for _, item in self._items.values() if isinstance(item, Vertex)]
-
-    def warnings(self) -> int:
-        """How many warnings were given."""
-        return sum(isinstance(item, VertexWarning) for _, item in self._items.values())
-
     def close(self) -> None:
         """No more items come: readers end after what they have."""
         self.closed = True

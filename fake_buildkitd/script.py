@@ -17,11 +17,12 @@ Return with empty results at once. `Script.before` runs before every call to the
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from pybuildkit.api.services.control import control_pb2
-from pybuildkit.client._graph import SolveStatus, Vertex
+from pybuildkit.client._graph import SolveStatus
 from pybuildkit.golang import context
 from pybuildkit.golang.context import Context
 from pybuildkit.session import Caller, Manager
@@ -94,38 +95,49 @@ class ScriptedJob:
         request: what the client asked for.
         script: what happens.
         manager: knows the sessions.
+        clock: gives the time in nanoseconds.
     """
 
-    def __init__(self, ctx: Context, request: control_pb2.SolveRequest, script: Script, manager: Manager) -> None:
+    def __init__(
+        self,
+        ctx: Context,
+        request: control_pb2.SolveRequest,
+        script: Script,
+        manager: Manager,
+        clock: Callable[[], int] = time.time_ns,
+    ) -> None:
         self.ctx, self._cancel = context.with_cancel(ctx)
         self.id = request.Ref
         self.request = request
         self.session_id = request.Session
         self.progress = ScriptedProgress()
-        self.started = 0
+        self.started = clock()
         self.completed: int | None = None
         self.error: BaseException | None = None
-        self.response: dict[str, str] = {}
+        self.metadata: dict[str, str] = {}
+        self._clock = clock
         self._script = script
         self._manager = manager
 
-    async def run(self, register: Callable[[ScriptedJob], None]) -> dict[str, str]:
-        """Go through the steps.
+    async def run(
+        self, register: Callable[[ScriptedJob], None], begin: Callable[[], None] = lambda: None
+    ) -> dict[str, str]:
+        """Go through the steps; see `Job.run`.
 
         Raises:
             whatever a step says.
         """
         register(self)
+        begin()
         try:
             for step in self._script.steps:
                 await self._step(step)
-            self.response = dict(self._script.response)
-            return self.response
+            return dict(self._script.response)
         except BaseException as err:
             self.error = err
             raise
         finally:
-            self.completed = 0
+            self.completed = self._clock()
             self.progress.close(None)
             self._cancel()
 
@@ -190,11 +202,3 @@ class ScriptedProgress:
                 self._waiters.discard(waiter)
         if self._error is not None:
             raise self._error
-
-    def vertexes(self) -> list[Vertex]:
-        """The vertices of all statuses."""
-        return [vertex for status in self._statuses for vertex in status.vertexes]
-
-    def warnings(self) -> int:
-        """How many warnings were given."""
-        return sum(len(status.warnings) for status in self._statuses)

@@ -16,10 +16,12 @@ import time
 from collections.abc import Callable
 from types import TracebackType
 
-from fake_buildkitd.control import PACKAGE, VERSION, Control
+from fake_buildkitd.content import AllBlobs, register_content
+from fake_buildkitd.control import DOCKERFILE_VERSION, PACKAGE, VERSION, Control
 from fake_buildkitd.errors import to_status
 from fake_buildkitd.faults import Fault, FaultStream, reset_on_close, tcp_pair
 from fake_buildkitd.gateway import Gateway
+from fake_buildkitd.history import History
 from fake_buildkitd.jobs import JobOptions, dockerfile_frontend
 from fake_buildkitd.script import Script
 from fake_buildkitd.store import DiskStore, MemoryStore, Store
@@ -71,10 +73,13 @@ class Daemon:
         self.options.frontends["dockerfile.v0"] = dockerfile_frontend  # type: ignore[assignment]  # a Job is the bridge
         before = script.before if isinstance(script, Script) else None
         gateway = Gateway(self.workers, before)
-        self.control = Control(self.options, gateway, self.workers, _chooser(script), before)
+        history = History(os.path.join(state, "history") if state is not None else None, clock)
+        self.content = AllBlobs([history.blobs])
+        self.control = Control(self.options, gateway, history, self.workers, _chooser(script), before)
         self.server = Server(to_status=to_status)
         self.control.register(self.server)
         gateway.register(self.server)
+        register_content(self.server, self.content)
         add_health(self.server)
 
     def store(self) -> Store:
@@ -99,6 +104,7 @@ class Daemon:
         record = worker_pb2.WorkerRecord(ID=self._worker_id, Labels=labels, platforms=platforms_from_spec([here]))
         record.BuildkitVersion.package = PACKAGE
         record.BuildkitVersion.version = VERSION
+        record.BuildkitVersion.dockerfileVersion = DOCKERFILE_VERSION
         return record
 
     async def __aenter__(self) -> Daemon:

@@ -1,26 +1,26 @@
 """What the store holds, which of it to show and which to remove.
 
-Mirrors DiskUsage and Prune of control/control.go and cache/manager.go, and containerd's filter language as far as
-BuildKit's records use it: `FIELD`, `FIELD==VALUE`, `FIELD!=VALUE`, `FIELD~=REGEX`, joined by commas; several filters
-are alternatives.
+Mirrors DiskUsage and Prune of control/control.go and cache/manager.go, and worker/filter.go, v0.32.2. Filters are
+containerd's; a record has the fields id, parents, description, type, and, present or not, inuse, mutable, immutable,
+shared, private.
 """
 
 from __future__ import annotations
 
-import re
+import shutil
 from collections.abc import Callable, Sequence
+from functools import partial
 
-from fake_buildkitd.store import Snapshot, Store
+from fake_buildkitd.store import DiskStore, Snapshot, Store
 from pybuildkit.api.services.control import control_pb2 as pb
-from pybuildkit.golang.errors import BuildkitError
-from pybuildkit.golang.strconv import quote
+from pybuildkit.api.types import worker_pb2
+from pybuildkit.golang.errors import wrap
+from pybuildkit.third_party.containerd import filters as filter_language
+from pybuildkit.third_party.containerd.filters import Filter, FilterError
 
-_CONDITION = re.compile(r"([A-Za-z_]+)(?:(==|!=|~=|=)(.*))?\Z", re.DOTALL)
+InUse = Callable[[Snapshot], bool]
+
 _SHARED_KINDS = frozenset({"internal", "frontend"})
-
-
-class FilterError(BuildkitError):
-    """A filter that cannot be read."""
 
 
 def record(snapshot: Snapshot, in_use: bool) -> pb.UsageRecord:
@@ -41,84 +41,139 @@ def record(snapshot: Snapshot, in_use: bool) -> pb.UsageRecord:
     return out
 
 
-def select(store: Store, filters: Sequence[str], in_use: Callable[[Snapshot], bool]) -> list[pb.UsageRecord]:
+def _parse(texts: Sequence[str], what: str) -> Filter:
+    try:
+        return filter_language.parse_all(texts)
+    except FilterError as err:
+        raise wrap(err, f"failed to parse {what} filters [{' '.join(texts)}]") from err
+
+
+def select(store: Store, filters: Sequence[str], in_use: InUse, age_limit: int = 0) -> list[pb.UsageRecord]:
     """The records that one of the filters takes (all without filters).
 
+    Args:
+        store: what is looked at.
+        filters: containerd's filters.
+        in_use: whether a build that runs needs a snapshot.
+        age_limit: nanoseconds; leaves out what was used since. 0 for no limit.
+
     Raises:
-        FilterError: a filter cannot be read.
+        WrappedError: a filter cannot be read.
     """
-    wanted = [_parse(text) for text in filters if text]
+    wanted = _parse(filters, "diskusage")
     records = [record(snapshot, in_use(snapshot)) for snapshot in store.snapshots()]
-    return [each for each in records if not wanted or any(all(test(each) for test in tests) for tests in wanted)]
+    limit = store.clock() - age_limit if age_limit > 0 else None
+    return [each for each in records if _passes(wanted, each) and not _used_since(each, limit)]
 
 
-Test = Callable[[pb.UsageRecord], bool]
+def _passes(wanted: Filter, each: pb.UsageRecord) -> bool:
+    return wanted.match(partial(_field, each))
 
 
-def _parse(text: str) -> list[Test]:
-    return [_condition(part, text) for part in text.split(",")]
+def _used_since(each: pb.UsageRecord, limit: int | None) -> bool:
+    return limit is not None and _last_used(each) > limit
 
 
-def _condition(part: str, text: str) -> Test:
-    match = _CONDITION.match(part.strip())
-    if match is None:
-        raise FilterError(f"failed to parse filter {quote(text)}")
-    name, op, value = match[1].lower(), match[2], (match[3] or "").strip().strip('"')
-    if op is None:
-        return lambda each: _field(each, name) not in ("", "false")
-    if op == "~=":
-        try:
-            pattern = re.compile(value)
-        except re.error as err:
-            raise FilterError(f"failed to parse filter {quote(text)}: {err}") from err
-        return lambda each: pattern.search(_field(each, name)) is not None
-    if op == "!=":
-        return lambda each: _field(each, name) != value
-    return lambda each: _field(each, name) == value
+def _last_used(each: pb.UsageRecord) -> int:
+    """When something was done with it last; making it counts."""
+    return (each.LastUsedAt if each.HasField("LastUsedAt") else each.CreatedAt).ToNanoseconds()
 
 
-def _field(each: pb.UsageRecord, name: str) -> str:
-    values: dict[str, object] = {
+def _field(each: pb.UsageRecord, path: Sequence[str]) -> str | None:
+    name = path[0]
+    texts = {
         "id": each.ID,
-        "type": each.RecordType,
+        "parents": ";".join(each.Parents),
         "description": each.Description,
+        "type": each.RecordType,
+    }
+    if name in texts:
+        return texts[name] or None
+    flags = {
         "inuse": each.InUse,
         "mutable": each.Mutable,
         "immutable": not each.Mutable,
         "shared": each.Shared,
         "private": not each.Shared,
     }
-    value = values.get(name, "")
-    return str(value).lower() if isinstance(value, bool) else str(value)
+    return "" if flags.get(name) else None
 
 
-def prune(store: Store, request: pb.PruneRequest, in_use: Callable[[Snapshot], bool]) -> list[pb.UsageRecord]:
+def prune(store: Store, request: pb.PruneRequest, in_use: InUse) -> list[pb.UsageRecord]:
     """Remove what the request names, the least used first; the records that were removed.
 
     Raises:
-        FilterError: a filter cannot be read.
+        WrappedError: a filter cannot be read.
     """
-    candidates = [each for each in select(store, list(request.filter), in_use) if not each.InUse]
-    if not request.all:
-        candidates = [each for each in candidates if each.RecordType not in _SHARED_KINDS]
-    if request.keepDuration > 0:
-        limit = store.clock() - request.keepDuration
-        candidates = [each for each in candidates if _last_used(each) < limit]
-    candidates.sort(key=_last_used)
-    keep = max(request.reservedSpace, request.maxUsedSpace)
-    if keep > 0:
-        total = sum(snapshot.size for snapshot in store.snapshots())
-        chosen = []
-        for each in candidates:
-            if total <= keep:
-                break
-            chosen.append(each)
-            total -= each.Size
-        candidates = chosen
+    wanted = _parse(request.filter, "prune")
+    records = [record(snapshot, in_use(snapshot)) for snapshot in store.snapshots()]
+    limit = store.clock() - request.keepDuration if request.keepDuration > 0 else None
+    candidates = [
+        each
+        for each in records
+        if not each.InUse
+        and (request.all or each.RecordType not in _SHARED_KINDS)
+        and not _used_since(each, limit)
+        and _passes(wanted, each)
+    ]
+    total = sum(each.Size for each in records)
+    keep = _keep_bytes(request, total, store.folder if isinstance(store, DiskStore) else "/")
+    if keep:
+        candidates = _until(_order(candidates), total, keep)
     store.remove([each.ID for each in candidates])
     return candidates
 
 
-def _last_used(each: pb.UsageRecord) -> int:
-    stamp = each.LastUsedAt if each.HasField("LastUsedAt") else each.CreatedAt
-    return stamp.ToNanoseconds()
+def _keep_bytes(request: pb.PruneRequest, total: int, folder: str) -> int:
+    """Below how many bytes to come; 0 where the request sets no bound."""
+    if not (request.maxUsedSpace or request.reservedSpace or request.minFreeSpace):
+        return 0
+    keep = request.maxUsedSpace
+    if request.minFreeSpace:
+        missing = request.minFreeSpace - shutil.disk_usage(folder).free
+        if missing > 0:
+            keep = min(keep, total - missing) if keep else total - missing
+        elif not keep:
+            keep = total + 1
+    return max(keep, request.reservedSpace)
+
+
+def _until(records: list[pb.UsageRecord], total: int, keep: int) -> list[pb.UsageRecord]:
+    chosen = []
+    for each in records:
+        if total < keep:
+            break
+        chosen.append(each)
+        total -= each.Size
+    return chosen
+
+
+def _order(records: list[pb.UsageRecord]) -> list[pb.UsageRecord]:
+    """By how long ago and how often they were used, both counted in ranks."""
+    ages = _ranks(sorted({_last_used(each) for each in records}))
+    counts = _ranks(sorted({each.UsageCount for each in records} - {0}))
+    oldest, most = len(ages) + 1, len(counts) + 1
+    return sorted(
+        records,
+        key=lambda each: ages[_last_used(each)] / oldest + counts.get(each.UsageCount, 1) / most,
+    )
+
+
+def _ranks(values: list[int]) -> dict[int, int]:
+    return {value: rank for rank, value in enumerate(values, 2)}
+
+
+def select_workers(workers: Sequence[worker_pb2.WorkerRecord], filters: Sequence[str]) -> list[worker_pb2.WorkerRecord]:
+    """The workers that one of the filters takes, by `id` and `labels.NAME`.
+
+    Raises:
+        FilterError: a filter cannot be read.
+    """
+    wanted = filter_language.parse_all(filters)
+    return [worker for worker in workers if wanted.match(partial(_worker_field, worker))]
+
+
+def _worker_field(worker: worker_pb2.WorkerRecord, path: Sequence[str]) -> str | None:
+    if path[0] == "id":
+        return worker.ID or None
+    return worker.Labels.get(".".join(path[1:])) if path[0] == "labels" else None

@@ -119,6 +119,7 @@ class LocalSource:
             stop()
 
     async def _fetch(self, ctx: Context, identifier: _Identifier, caller: Caller, writer: VertexWriter) -> Snapshot:
+        report = writer.transfer(f"transferring {identifier.name}:")
         if not caller.supports(DIFF_COPY.path):
             raise BuildkitError("no local sources enabled")
         parts = [identifier.name, identifier.shared_key_hint, caller.shared_key()]
@@ -134,7 +135,6 @@ class LocalSource:
                 "dir-name": [identifier.name],
             }
         )
-        report = writer.transfer(f"transferring {identifier.name}:")
         ctx = caller.context(ctx)
         stream = await caller.conn().stream(ctx, DIFF_COPY, metadata=metadata)
         try:

@@ -9,6 +9,8 @@ import pytest
 from fake_buildkitd import usage
 from fake_buildkitd.store import MemoryStore, Node, Store, Tree
 from pybuildkit.api.services.control import control_pb2 as pb
+from pybuildkit.api.types import worker_pb2
+from pybuildkit.golang.errors import BuildkitError
 
 
 def filled() -> Store:
@@ -25,12 +27,18 @@ def filled() -> Store:
     ("filters", "sizes"),
     [
         ([], [1, 2, 3, 4]),
-        (["description==step 2"], [2]),
-        (["description~=step [12]"], [1, 2]),
-        (["type==regular,description!=step 1"], [2, 3]),
-        (["type==internal", "description==step 1"], [1, 4]),
+        (['description=="step 2"'], [2]),
+        (["description~=/step [12]/"], [1, 2]),
+        (['type==regular,description!="step 1"'], [2, 3]),
+        (["type==internal", 'description=="step 1"'], [1, 4]),
         (["inuse"], [3]),
+        (["mutable"], []),
+        (["shared"], []),
+        (["private,inuse"], [3]),
+        (["parents"], []),
+        (["none"], []),
         (["immutable", "none==x"], [1, 2, 3, 4]),
+        ([""], [1, 2, 3, 4]),
     ],
 )
 def test_select(filters: list[str], sizes: list[int]) -> None:
@@ -38,10 +46,54 @@ def test_select(filters: list[str], sizes: list[int]) -> None:
     assert [record.Size for record in records] == sizes
 
 
-@pytest.mark.parametrize("text", ["a b", "==x", "description~=["])
-def test_bad_filters(text: str) -> None:
-    with pytest.raises(usage.FilterError, match="failed to parse filter"):
-        usage.select(filled(), [text], lambda snapshot: False)
+def test_age_limit() -> None:
+    store = filled()
+    for snapshot in store.snapshots()[:2]:
+        store.use(snapshot)  # at 5000 and 6000; now is 7000
+    assert [record.Size for record in usage.select(store, [], lambda snapshot: False, 1500)] == [1, 3, 4]
+
+
+def test_what_is_used_often_stays_longest() -> None:
+    store = filled()
+    for _ in range(2):
+        store.use(store.snapshots()[0])
+    removed = usage.prune(store, pb.PruneRequest(all=True, maxUsedSpace=3), lambda snapshot: False)
+    assert [record.Size for record in removed] == [2, 3, 4]
+
+
+@pytest.mark.parametrize(
+    ("filters", "text"),
+    [
+        (["bogus=="], "[bogus==]: filters: parse error: [bogus==]: expected value or quoted: invalid argument"),
+        (["id", "((("], "[id (((]: filters: parse error: [ >|(|< ((]: expected field or quoted: invalid argument"),
+    ],
+)
+def test_bad_filters(filters: list[str], text: str) -> None:
+    with pytest.raises(BuildkitError) as caught:
+        usage.select(filled(), filters, lambda snapshot: False)
+    assert str(caught.value) == f"failed to parse diskusage filters {text}"
+    with pytest.raises(BuildkitError) as caught:
+        usage.prune(filled(), pb.PruneRequest(filter=filters), lambda snapshot: False)
+    assert str(caught.value) == f"failed to parse prune filters {text}"
+
+
+@pytest.mark.parametrize(
+    ("filters", "found"),
+    [
+        ([], "ab"),
+        (["id==a"], "a"),
+        (["labels.x.y==1"], "a"),
+        (["labels.z"], "b"),
+        (["labels"], ""),
+        (["id", "no"], "ab"),
+    ],
+)
+def test_workers(filters: list[str], found: str) -> None:
+    workers = [
+        worker_pb2.WorkerRecord(ID="a", Labels={"x.y": "1"}),
+        worker_pb2.WorkerRecord(ID="b", Labels={"x.y": "2", "z": ""}),
+    ]
+    assert "".join(worker.ID for worker in usage.select_workers(workers, filters)) == found
 
 
 @pytest.mark.parametrize(
@@ -49,8 +101,12 @@ def test_bad_filters(text: str) -> None:
     [
         (pb.PruneRequest(), [3, 4]),
         (pb.PruneRequest(all=True), [3]),
-        (pb.PruneRequest(all=True, filter=["description==step 1"]), [2, 3, 4]),
-        (pb.PruneRequest(all=True, maxUsedSpace=9), [2, 3, 4]),
+        (pb.PruneRequest(all=True, filter=['description=="step 1"']), [2, 3, 4]),
+        (pb.PruneRequest(filter=["type==internal"]), [1, 2, 3, 4]),
+        (pb.PruneRequest(all=True, minFreeSpace=1), [1, 2, 3, 4]),
+        (pb.PruneRequest(all=True, minFreeSpace=1 << 62), [3]),
+        (pb.PruneRequest(all=True, maxUsedSpace=10), [2, 3, 4]),
+        (pb.PruneRequest(all=True, maxUsedSpace=9), [3, 4]),
         (pb.PruneRequest(all=True, reservedSpace=5), [3]),
         (pb.PruneRequest(all=True, keepDuration=2500), [3, 4]),
     ],
