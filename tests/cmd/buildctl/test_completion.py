@@ -36,7 +36,7 @@ def words(*argv: str) -> list[str]:
         (("b", "--frontend", "x", "--oc"), ["--oci-layout"]),
         (("build", "--exporter"), []),
         (("--timeout", "x", "du"), ["du", "prune", "prune-histories", "build", "debug", "help"]),
-        (("debug", "workers", "--v"), ["--verbose"]),
+        (("debug", "workers", "--verb"), ["--verbose"]),
         ((ASK,), ["du", "prune", "prune-histories", "build", "debug", "help"]),
     ],
 )
