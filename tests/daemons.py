@@ -1,12 +1,14 @@
 """The daemons that tests run against, and running our command as a user does.
 
 `PYBUILDKIT_TEST_ADDRS` names real daemons, separated by commas. `PYBUILDKIT_REQUIRE_DAEMON=1` makes a missing one a
-failure. The embedded daemon is always there.
+failure. The embedded daemon is always there. `PYBUILDKIT_TEST_CLIENT` is the command line of another client to test in
+place of ours; tests of the library stay with ours, and nobody but ours has the embedded daemon.
 """
 
 from __future__ import annotations
 
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -19,7 +21,8 @@ from pathlib import Path
 import pytest
 
 EMBEDDED = "embedded://"
-COMMAND = [sys.executable, "-m", "pybuildkit.cmd.buildctl"]
+OTHER_CLIENT = shlex.split(os.environ.get("PYBUILDKIT_TEST_CLIENT", ""))
+COMMAND = OTHER_CLIENT or [sys.executable, "-m", "pybuildkit.cmd.buildctl"]
 RUN_OPTIONS = ["--opt", "force-network-mode=host", "--allow", "network.host"]
 
 

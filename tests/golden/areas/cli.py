@@ -19,6 +19,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from tests.daemons import COMMAND
 from tests.golden.areas import _workdir
 
 _ROOT = Path(__file__).resolve().parents[3]
@@ -78,7 +79,7 @@ class _Runner:
         home.mkdir(parents=True)
         env = {"HOME": str(home), "PATH": "/usr/bin:/bin", "TZ": "UTC", "LANG": "C.UTF-8"}
         env |= {"PYTHONPATH": str(_ROOT)} | case.get("env", {})
-        command = [sys.executable, "-m", "pybuildkit.cmd.buildctl", *argv]
+        command = [*COMMAND, *argv]
         data = None
         with contextlib.ExitStack() as stack:
             match case.get("stdin_kind", "devnull"):

@@ -1,7 +1,7 @@
 """The vectors `outputs`: short commands against a control service with fixed replies.
 
 The service runs on our own rpc server in a thread; the commands run in this process, with standard streams, time
-zone and environment of their own.
+zone and environment of their own. Another client (`PYBUILDKIT_TEST_CLIENT`) runs in a process of its own.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import base64
 import os
 import re
 import socket
+import subprocess
 import tempfile
 import threading
 import time
@@ -29,6 +30,7 @@ from pybuildkit.cmd.buildctl.common import Std
 from pybuildkit.golang import context
 from pybuildkit.golang.context import Context
 from pybuildkit.rpc import Code, Method, RpcError, Server, ServerStream
+from tests.daemons import OTHER_CLIENT
 
 Case = dict[str, Any]
 
@@ -40,7 +42,7 @@ _METHODS: tuple[tuple[Method[Any, Any], type[Message], type[Message]], ...] = (
     (_methods.LISTEN_BUILD_HISTORY, pb.BuildHistoryRequest, pb.BuildHistoryEvent),
     (_methods.UPDATE_BUILD_HISTORY, pb.UpdateBuildHistoryRequest, pb.UpdateBuildHistoryResponse),
 )
-_POINTER = re.compile(r"0xc[0-9a-f]{9}")
+_POINTER = re.compile(r"0x[0-9a-f]{9,}")
 
 
 def _name(method: Method[Any, Any]) -> str:
@@ -139,18 +141,26 @@ def _process_state(env: dict[str, str], stdin: bytes) -> Iterator[None]:
             os.close(kept)
 
 
+def _shown(data: bytes, work: Path) -> str:
+    return data.decode("utf-8", "replace").replace(str(work), "/tmp/w")
+
+
 def _run_command(case: Case, work: Path) -> tuple[int, str, str]:
     env = {"HOME": str(work / "home"), "PATH": "/usr/bin:/bin", "TZ": "UTC", "LANG": "C.UTF-8"} | case["env"]
     argv = [arg.replace("/tmp/w", str(work)) for arg in case["argv"]]
+    stdin = base64.b64decode(case.get("stdin_base64", ""))
+    if OTHER_CLIENT:
+        done = subprocess.run([*OTHER_CLIENT, *argv], input=stdin, env=env, capture_output=True, check=False)
+        return done.returncode, _shown(done.stdout, work), _shown(done.stderr, work)
     with ExitStack() as stack:
         out = stack.enter_context(tempfile.TemporaryFile())
         err = stack.enter_context(tempfile.TemporaryFile())
-        with _process_state(env, base64.b64decode(case.get("stdin_base64", ""))):
+        with _process_state(env, stdin):
             code = run_main(argv, stdout=Std(out.fileno()), stderr=Std(err.fileno()))
         texts = []
         for file in (out, err):
             file.seek(0)
-            texts.append(file.read().decode("utf-8", "replace").replace(str(work), "/tmp/w"))
+            texts.append(_shown(file.read(), work))
     return code, texts[0], texts[1]
 
 
