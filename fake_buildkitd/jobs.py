@@ -13,12 +13,13 @@ import asyncio
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from fake_buildkitd.errors import UnsupportedError, with_definition_source
 from fake_buildkitd.exporters import ExportContext, Exporter, resolve_exporter
 from fake_buildkitd.frontend._bridge import Frontend, FrontendResult, Ref
 from fake_buildkitd.progress import Progress, VertexWriter
-from fake_buildkitd.solver import Flights, JobSolver, SourceFunc, digest_of, load
+from fake_buildkitd.solver import Flights, JobSolver, SourceFunc, Vertex, digest_of, load
 from fake_buildkitd.sources import LocalSource
 from fake_buildkitd.store import Snapshot, Store, Tree
 from fake_buildkitd.store._tree import PathError, clean
@@ -28,11 +29,17 @@ from pybuildkit.client._graph import VertexWarning
 from pybuildkit.golang import context
 from pybuildkit.golang.context import Context
 from pybuildkit.golang.errgroup import with_context
-from pybuildkit.golang.errors import BuildkitError
+from pybuildkit.golang.errors import BuildkitError, wrap
 from pybuildkit.golang.strconv import quote
 from pybuildkit.session import Manager
 from pybuildkit.solver.pb import ops_pb2 as pb
+from pybuildkit.third_party import platforms
 from pybuildkit.util import entitlements
+
+if TYPE_CHECKING:
+    from fake_buildkitd.registry import Authorizer
+    from fake_buildkitd.sources._image import ImageSource
+    from pybuildkit.third_party.platforms import Platform
 
 CACHE_EXPORTERS = frozenset({"registry", "local", "gha", "s3", "azblob"})
 
@@ -105,6 +112,8 @@ class Job:
         self.metadata: dict[str, str] = {}
         self._options = options
         self._solver: JobSolver | None = None
+        self._images: ImageSource | None = None
+        self._authorizer: Authorizer | None = None
         self._tasks: set[asyncio.Task[Snapshot | None]] = set()
         self._returned: asyncio.Future[FrontendResult] | None = None
 
@@ -119,9 +128,35 @@ class Job:
         if self._solver is None:
             options = self._options
             local = LocalSource(self.store, options.manager, self.session_id)
-            sources: dict[str, SourceFunc] = {"local": local}
+            sources: dict[str, SourceFunc] = {
+                "local": local,
+                "docker-image": self._image_source,
+                "oci-layout": self._image_source,
+            }
             self._solver = JobSolver(self.store, self.progress, sources, options.flights, options.worker_id)
         return self._solver
+
+    @property
+    def images(self) -> ImageSource:
+        """The build's way to images."""
+        if self._images is None:
+            from fake_buildkitd.sources._image import ImageSource
+
+            self._images = ImageSource(self.store, self._options.manager, self.session_id, self.authorizer)
+        return self._images
+
+    @property
+    def authorizer(self) -> Authorizer:
+        """The build's logins at registries."""
+        if self._authorizer is None:
+            from fake_buildkitd.registry import Authorizer
+            from pybuildkit.session._group import new_group
+
+            self._authorizer = Authorizer(self._options.manager, new_group(self.session_id))
+        return self._authorizer
+
+    async def _image_source(self, ctx: Context, vertex: Vertex, writer: VertexWriter) -> Snapshot | None:
+        return await self.images(ctx, vertex, writer)
 
     def start(self, solve) -> asyncio.Task[Snapshot | None]:  # type: ignore[no-untyped-def]  # a coroutine
         """Run part of the build in a task that ends with the build."""
@@ -158,6 +193,39 @@ class Job:
     def fail_vertex(self, name: str, err: BaseException) -> None:
         """Show a step of a frontend's own that failed."""
         self.writer(name, name).start()(err)
+
+    async def resolve_image(
+        self,
+        ctx: Context,
+        ref: str,
+        platform: Platform | None,
+        log_name: str,
+        layout: tuple[str, str] | None = None,
+    ) -> tuple[str, bytes]:
+        """The digest and the configuration of an image, found in a step of its own.
+
+        Args:
+            platform: None for the daemon's own.
+            log_name: of the step; "" for the usual one.
+            layout: session (empty for the build's) and store of an OCI layout; None for an image of a registry.
+
+        Raises:
+            BuildkitError: "failed to resolve source metadata for REF: …".
+        """
+        scheme = "docker-image" if layout is None else "oci-layout"
+        suffix = platforms.format_all(platform or platforms.default_spec())
+        name = log_name or f"resolve image config for {scheme}://{ref}"
+        done = self.writer(name, f"{scheme}://{ref}{suffix}").start()
+        try:
+            found = await self.images.config(ctx, ref, platform, layout)
+        except BuildkitError as err:
+            done(err)
+            raise wrap(err, f"failed to resolve source metadata for {ref}") from err
+        except BaseException:
+            done(context.CanceledError())
+            raise
+        done(None)
+        return found
 
     def writer(self, name: str, identity: str) -> VertexWriter:
         """The statuses of a step that is no operation."""
@@ -273,6 +341,7 @@ class Job:
                 await result.ref.result(self.ctx) if result.ref is not None else None,
                 await self._snapshots(result),
                 result.metadata,
+                lambda: self.authorizer,
             )
             if exporters
             else None

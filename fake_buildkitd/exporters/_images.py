@@ -226,7 +226,7 @@ class ImageExporter(_ImageExporter):
             ref = reference.with_digest(reference.tag_name_only(parsed), image.descriptor.digest)
             tag = ref.tag or image.descriptor.digest
         assert source.authorizer is not None
-        remote = RemoteImage(ref, source.authorizer, insecure=self._insecure, push=True)
+        remote = RemoteImage(ref, source.authorizer(), insecure=self._insecure, push=True)
         manifests = [each for each in image.order if each.media_type in MANIFEST_TYPES | INDEX_TYPES]
         with step(writer, "pushing layers"):
             blobs = [each for each in image.order if each not in manifests]

@@ -57,7 +57,7 @@ class ExportContext:
     snapshot: Snapshot | None
     snapshots: dict[str, Snapshot | None] | None
     metadata: Mapping[str, bytes]
-    authorizer: Authorizer | None = None
+    authorizer: Callable[[], Authorizer] | None = None
     inline_cache: InlineCache | None = None
     attested: bool = False
 
