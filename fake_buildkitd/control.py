@@ -32,7 +32,7 @@ from pybuildkit.session.grpchijack import hijack
 from pybuildkit.session.grpchijack._grpchijack import SESSION
 
 PACKAGE = "github.com/moby/buildkit"
-VERSION = "v0.32.2+pybuildkit"
+VERSION = "v0.32.2-pybuildkit"
 DOCKERFILE_VERSION = "1.26.0"
 _TIMESTAMP_KEY = "buildkit-current-timestamp"
 _STATUS_WAIT = 6.0

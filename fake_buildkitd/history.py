@@ -31,7 +31,7 @@ from pybuildkit.golang import context
 from pybuildkit.golang.context import Context
 from pybuildkit.golang.errors import BuildkitError
 from pybuildkit.golang.strconv import quote
-from pybuildkit.rpc import Code, RpcError
+from pybuildkit.rpc import RpcError
 from pybuildkit.third_party.containerd.errdefs import NotFoundError
 
 MAX_ENTRIES = 50
@@ -46,8 +46,6 @@ Emit = Callable[[pb.BuildHistoryEvent], Awaitable[None]]
 
 class MissingError(BuildkitError):
     """No record has the reference."""
-
-    grpc_code = Code.NOT_FOUND
 
 
 class History:

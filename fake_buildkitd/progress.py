@@ -192,12 +192,17 @@ class VertexWriter:
 
         return completed
 
+    def _key(self, item_id: str) -> str:
+        """Other vertices may have a status of the same id."""
+        return f"{self.vertex.digest} {item_id}"
+
     def transfer(self, item_id: str) -> Callable[[int, bool], None]:
         """Tell of a transfer; called with the bytes so far, at most ten times a second, and at its end."""
         clock = self.progress.clock
+        key = self._key(item_id)
         started = clock()
         status = VertexStatus(id=item_id, vertex=self.vertex.digest, name="transferring", started=started)
-        self.progress.write(item_id, status)
+        self.progress.write(key, status)
         next_time = 0
 
         def report(current: int, last: bool) -> None:
@@ -207,16 +212,17 @@ class VertexWriter:
                 return
             next_time = now + 100_000_000
             status = replace(status, current=current, completed=now if last else None)
-            self.progress.write(item_id, status)
+            self.progress.write(key, status)
 
         return report
 
     def one_off(self, item_id: str) -> Callable[[], None]:
         """Tell of one piece of work; the function that is returned tells that it is done."""
+        key = self._key(item_id)
         status = VertexStatus(id=item_id, vertex=self.vertex.digest, started=self.progress.clock())
-        self.progress.write(item_id, status)
+        self.progress.write(key, status)
 
         def done() -> None:
-            self.progress.write(item_id, replace(status, completed=self.progress.clock()))
+            self.progress.write(key, replace(status, completed=self.progress.clock()))
 
         return done

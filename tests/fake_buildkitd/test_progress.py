@@ -103,3 +103,19 @@ def test_a_reader_ends_with_its_context() -> None:
             await reader
 
     virtual_clock.run(scenario())
+
+
+def test_vertices_may_have_statuses_of_one_id() -> None:
+    async def scenario() -> None:
+        items = progress()
+        for digest in ("sha256:1", "sha256:2"):
+            writer = VertexWriter(items, Vertex(digest=digest, name=digest))
+            writer.transfer("copying")(7, True)
+            writer.one_off("extracting")()
+        items.close()
+        (status,) = await collect(items)
+        assert [(each.vertex, each.id, each.completed is not None) for each in status.statuses] == [
+            (digest, item, True) for digest in ("sha256:1", "sha256:2") for item in ("copying", "extracting")
+        ]
+
+    virtual_clock.run(scenario())

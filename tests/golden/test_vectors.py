@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -10,9 +9,6 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-# Cases of `cli` that need a buildkitd: on the embedded daemon, which is used where PYBUILDKIT_VECTORS_DAEMON names no
-# other, these show what that daemon lacks (filters, build history, the content service), not what the client does.
-NEED_BUILDKITD = {f"daemon-{number:03d}" for number in (8, 14, 20, 23, 25, 31, 32, 35, 38)}
 AREAS = sorted(path.stem for path in (ROOT / "tests/golden/vectors").glob("*.json"))
 
 
@@ -23,10 +19,7 @@ def test_vectors(area: str) -> None:
         [sys.executable, "scripts/vectors", area], cwd=ROOT, capture_output=True, text=True, check=False
     )
     assert done.stdout.startswith(f"{area}: "), done.stderr[-4000:]
-    failing = {line.strip().partition(":")[0] for line in done.stdout.splitlines()[1:]}
-    if area == "cli" and "PYBUILDKIT_VECTORS_DAEMON" not in os.environ:
-        failing -= NEED_BUILDKITD
-    assert not failing, done.stdout[-4000:]
+    assert done.returncode == 0, done.stdout[-4000:]
 
 
 def test_a_failing_case_is_reported(tmp_path: Path) -> None:
