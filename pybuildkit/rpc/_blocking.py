@@ -261,7 +261,7 @@ class BlockingChannel:
         elif isinstance(event, (HeadersReceived, DataReceived, StreamReset)):
             response = self._calls.get(event.stream_id)
             if isinstance(event, DataReceived):
-                self._conn.consumed(event.stream_id, len(event.data))
+                self._conn.consumed(event.stream_id, event.size)
             if response is not None:
                 self._deliver(event, response)
 
@@ -273,7 +273,7 @@ class BlockingChannel:
                 response.finish(reset_status(event))
             else:
                 if response.takes_messages:
-                    response.deframer.feed(event.data)
+                    response.deframer.feed(event.pieces)
                 response.on_data(event)
         except RpcError as err:
             response.finish(err)

@@ -140,7 +140,7 @@ class ClientStream(MessageStream[Resp_co, Req_contra], Generic[Req_contra, Resp_
             if self._response.takes_messages:
                 self._feed(event)
             else:
-                self._link.consumed(self._stream_id, len(event.data))
+                self._link.consumed(self._stream_id, event.size)
             self._response.on_data(event)
         except RpcError as err:
             self._abort(err, ErrorCode.CANCEL)

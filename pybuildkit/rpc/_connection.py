@@ -275,19 +275,38 @@ class Connection:
         end = len(view)
         if self._partial:
             position = self._complete(view, position, end)
-        unpack = f.HEADER.unpack_from
-        while end - position >= f.HEADER_SIZE:
+        unpack, size, most = f.HEADER.unpack_from, f.HEADER_SIZE, f.MAX_FRAME
+        while end - position >= size:
             high, low, kind, flags, stream_id = unpack(view, position)
             length = high << 8 | low
-            if length > f.MAX_FRAME:
+            if length > most:
                 raise FrameSizeFault(f"a frame of {length} bytes")
-            start = position + f.HEADER_SIZE
-            if start + length > end:
-                break
-            self._frame(kind, flags, stream_id & f.MAX_STREAM_ID, view[start : start + length])
+            start = position + size
             position = start + length
+            if position > end:
+                position = start - size
+                break
+            if kind or flags or not length or not self._more_data(stream_id, length, view[start:position]):
+                self._frame(kind, flags, stream_id & f.MAX_STREAM_ID, view[start:position])
         if position < end:
             self._partial += view[position:]
+
+    def _more_data(self, stream_id: int, size: int, payload: memoryview) -> bool:
+        """Add a plain DATA frame to the event before it, where that is of the same stream; False for all others."""
+        event = self._events[-1] if self._events else None
+        if type(event) is not DataReceived or event.stream_id != stream_id or event.ended or self._block is not None:
+            return False
+        stream = self._streams.get(stream_id)
+        if stream is None or size > stream.recv_window or size > self._recv_window:
+            return False
+        stream.recv_window -= size
+        self._recv_window -= size
+        self._unread += size
+        if self._recv_window < self._credit_below:
+            self._credit_connection()
+        event.pieces.append(payload)
+        event.size += size
+        return True
 
     def _take_preface(self, view: memoryview) -> int:
         expected = self._preface_left

@@ -18,14 +18,25 @@ class HeadersReceived:
 
 
 class DataReceived:
-    """Bytes of a stream, valid until the next call of `receive`; give its size back with `consumed`."""
+    """Bytes of a stream, of DATA frames that followed each other; give their number back with `consumed`.
 
-    __slots__ = ("data", "ended", "stream_id")
+    Attributes:
+        pieces: the bytes, valid until the next call of `receive`.
+        size: how many there are.
+    """
+
+    __slots__ = ("ended", "pieces", "size", "stream_id")
 
     def __init__(self, stream_id: int, data: memoryview, ended: bool) -> None:
         self.stream_id = stream_id
-        self.data = data
+        self.pieces = [data]
+        self.size = len(data)
         self.ended = ended
+
+    @property
+    def data(self) -> bytes:
+        """The bytes in one piece, copied."""
+        return b"".join(self.pieces)
 
 
 class StreamReset:

@@ -73,58 +73,77 @@ class Deframer:
         partial: bytes of a message that is not whole yet, with its prefix.
     """
 
-    __slots__ = ("_left", "_max_size", "_pieces", "_prefix", "messages", "partial")
+    __slots__ = ("_left", "_max_size", "_owned", "_pieces", "_prefix", "messages", "partial")
 
     def __init__(self, max_size: int) -> None:
         self._max_size = max_size
         self._prefix = b""
-        self._pieces: list[bytes] = []
+        self._pieces: list[Chunk] = []
+        self._owned = 0
         self._left = 0
         self.partial = 0
         self.messages: deque[bytes] = deque()
 
-    def feed(self, data: memoryview) -> None:
-        """Take the bytes of one DATA frame.
+    def feed(self, pieces: Iterable[memoryview]) -> None:
+        """Take the bytes of DATA frames that followed each other; none of them is kept.
 
         Raises:
             RpcError: for a message that is too large, compressed, or has an unknown flag.
         """
+        for data in pieces:
+            left = self._left
+            if left:
+                size = len(data)
+                if size < left:  # the middle of a message
+                    self._pieces.append(data)
+                    self._left = left - size
+                    self.partial += size
+                    continue
+                self._complete(data[:left] if size > left else data)
+                if size == left:
+                    continue
+                data = data[left:]
+            self._begin(data)
+        if len(self._pieces) > self._owned:
+            self._pieces[self._owned :] = [b"".join(self._pieces[self._owned :])]  # nothing else is kept alive
+            self._owned += 1
+
+    def _begin(self, data: memoryview) -> None:
+        """Take bytes that begin with a message's prefix, or with what is left of one."""
         position, end = 0, len(data)
         while position < end:
-            if not self._left:
-                if end - position >= 5 and not self._prefix:
-                    flag, size = PREFIX.unpack_from(data, position)
-                    position += 5
-                else:
-                    step = min(5 - len(self._prefix), end - position)
-                    self._prefix += data[position : position + step]
-                    position += step
-                    self.partial = len(self._prefix)
-                    if len(self._prefix) < 5:
-                        return
-                    flag, size = PREFIX.unpack(self._prefix)
-                    self._prefix = b""
-                if flag or size > self._max_size:
-                    self._refuse(flag, size)
-                if end - position >= size:
-                    self.messages.append(bytes(data[position : position + size]))
-                    position += size
-                    self.partial = 0
-                    continue
-                self._left = size
-                self.partial = 5
-            position = self._continue(data, position, end)
-
-    def _continue(self, data: memoryview, position: int, end: int) -> int:
-        step = min(self._left, end - position)
-        self._pieces.append(bytes(data[position : position + step]))
-        self._left -= step
-        self.partial += step
-        if not self._left:
-            self.messages.append(b"".join(self._pieces))
-            self._pieces.clear()
+            if end - position >= 5 and not self._prefix:
+                flag, size = PREFIX.unpack_from(data, position)
+                position += 5
+            else:
+                step = min(5 - len(self._prefix), end - position)
+                self._prefix += data[position : position + step]
+                position += step
+                self.partial = len(self._prefix)
+                if len(self._prefix) < 5:
+                    return
+                flag, size = PREFIX.unpack(self._prefix)
+                self._prefix = b""
+            if flag or size > self._max_size:
+                self._refuse(flag, size)
+            if end - position < size:
+                self._left = size - (end - position)
+                self.partial = 5 + end - position
+                if position < end:
+                    self._pieces.append(data[position:])
+                return
+            self.messages.append(bytes(data[position : position + size]))
+            position += size
             self.partial = 0
-        return position + step
+
+    def _complete(self, data: memoryview) -> None:
+        """Take the last piece of a message."""
+        self._pieces.append(data)
+        self.messages.append(b"".join(self._pieces))
+        self._pieces.clear()
+        self._owned = 0
+        self._left = 0
+        self.partial = 0
 
     def _refuse(self, flag: int, size: int) -> None:
         if flag == 1:

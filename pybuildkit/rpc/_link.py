@@ -298,7 +298,7 @@ class Link:
             if call is not None:
                 call.on_data(event)
             else:
-                self.consumed(event.stream_id, len(event.data))
+                self.consumed(event.stream_id, event.size)
         elif isinstance(event, HeadersReceived):
             call = self.calls.get(event.stream_id)
             if call is not None:

@@ -142,7 +142,7 @@ class ServerStream(MessageStream[Req_co, Resp_contra], Generic[Req_co, Resp_cont
     def on_data(self, event: DataReceived) -> None:
         """Take bytes of the request."""
         if self._error is not None:
-            self._link.consumed(self._stream_id, len(event.data))
+            self._link.consumed(self._stream_id, event.size)
         else:
             try:
                 self._feed(event)

@@ -117,8 +117,8 @@ class MessageStream(Generic[In, Out]):
 
     def _feed(self, event: DataReceived) -> None:
         """Take received bytes; raises RpcError where they are no legal messages."""
-        self._held += len(event.data)
-        self._deframer.feed(event.data)
+        self._held += event.size
+        self._deframer.feed(event.pieces)
         if self._deframer.messages:
             self._wake_receiver()
         elif self._receivers:

@@ -6,7 +6,7 @@ import pytest
 
 from pybuildkit.rpc import _frames as f
 from pybuildkit.rpc._connection import Connection
-from pybuildkit.rpc._events import ConnectionFailed, HeadersReceived, StreamReset
+from pybuildkit.rpc._events import ConnectionFailed, DataReceived, HeadersReceived, StreamReset
 from pybuildkit.rpc._frames import ErrorCode
 from pybuildkit.rpc._headers import encode_block
 from pybuildkit.rpc._limits import Limits
@@ -184,6 +184,31 @@ def test_bytes_may_come_in_any_pieces(step: int) -> None:
     answers = parse(output(conn))
     assert (f.PING, f.ACK, 0, b"12345678") in answers
     assert (f.SETTINGS, f.ACK, 0, b"") in answers
+
+
+def test_frames_of_a_stream_that_follow_each_other_are_one_event() -> None:
+    conn = server()
+    raw = headers(1) + data(1, b"a" * 5) + data(1, b"") + data(1, b"b" * 7) + headers(3)
+    raw += data(1, b"c") + data(3, b"d") + data(1, b"e", end=True)
+    seen = [item for event in conn.receive(raw) for item in summary([event])]
+    assert [item for item in seen if isinstance(item, tuple) and item[0] == "data"] == [
+        ("data", 1, b"a" * 5 + b"b" * 7, False),
+        ("data", 1, b"c", False),
+        ("data", 3, b"d", False),
+        ("data", 1, b"e", True),
+    ]
+    assert not conn.consumed(1, 14)
+
+
+def test_frames_that_follow_each_other_count_against_both_windows() -> None:
+    narrow = Limits(connection_window=10, unread=0)
+    for limits, kind in ((Limits(stream_window=10), "StreamReset"), (narrow, "ConnectionFailed")):
+        conn = Connection(client=False, limits=limits)
+        conn.receive(CLIENT_GREETING + headers(1))
+        events = conn.receive(data(1, b"x" * 6) + data(1, b"x" * 6))
+        assert [type(event).__name__ for event in events] == ["DataReceived", kind]
+        assert isinstance(events[0], DataReceived)
+        assert events[0].size == 6
 
 
 def test_request_and_response() -> None:

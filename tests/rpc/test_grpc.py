@@ -31,12 +31,25 @@ def test_messages_go_through_frames_of_any_size(bodies: list[bytes], step: int) 
     assert len(raw) == size
     deframer = Deframer(1 << 20)
     for start in range(0, len(raw), step):
-        deframer.feed(memoryview(raw)[start : start + step])
+        deframer.feed([memoryview(raw)[start : start + step]])
         assert sum(map(len, deframer.messages)) + 5 * len(deframer.messages) + deframer.partial == min(
             start + step, len(raw)
         )
     assert list(deframer.messages) == bodies
     assert deframer.partial == 0
+
+
+def test_nothing_of_what_was_fed_is_kept() -> None:
+    """A message that is not whole keeps its own bytes alone, not the buffers that they came in."""
+    deframer = Deframer(1 << 20)
+    buffer = bytearray(b"\0\0\0\x10\0" + b"x" * 1000)
+    for _ in range(2):
+        view = memoryview(buffer)
+        deframer.feed([view[:500], view[500:600], view[600:]])
+        view.release()
+        buffer += b"y"  # refused while a view on it is left
+        buffer[:] = b"z" * 1000
+    assert deframer.partial == 2005
 
 
 def test_small_messages_share_a_buffer_and_large_pieces_are_kept() -> None:
@@ -54,7 +67,7 @@ def test_small_messages_share_a_buffer_and_large_pieces_are_kept() -> None:
 )
 def test_messages_that_are_refused(prefix: bytes, code: Code, text: str) -> None:
     with pytest.raises(RpcError) as caught:
-        Deframer(10).feed(memoryview(prefix))
+        Deframer(10).feed([memoryview(prefix)])
     assert (caught.value.code, caught.value.message) == (code, text)
 
 

@@ -260,8 +260,7 @@ async def _write_target_file(
         writers.append(writer)
 
     def write(messages: list[bytes]) -> None:
-        for message in messages:
-            writers[0].write_all(decode_bytes_message(message))
+        writers[0].write_all(b"".join([decode_bytes_message(message) for message in messages]))
 
     await context.run(ctx, worker.submit(open_writer))
     writing: asyncio.Future[None] | None = None

@@ -91,7 +91,7 @@ class HijackedStream:
 
     def __init__(self, stream: ClientStream[object, bytes] | ServerStream[bytes, object]) -> None:
         self._stream = stream
-        self._pending: list[bytes | memoryview] = []
+        self._left: bytes | memoryview = b""
         self._reading = asyncio.Lock()
         self._eof = False
         self._closed = False
@@ -101,19 +101,17 @@ class HijackedStream:
     async def read(self, n: int) -> bytes:
         """Up to `n` bytes; b"" when the other end has half-closed the call."""
         async with self._reading:
-            while not self._pending:
+            while not self._left:
                 if self._eof:
                     return b""
                 messages = await self._stream.recv_many()
                 self._eof = not messages
-                self._pending = [data for message in messages if len(data := decode_bytes_message(message))]
-                self._pending.reverse()
-        head = self._pending[-1]
-        if len(head) <= n:
-            self._pending.pop()
-            return bytes(head)
-        self._pending[-1] = memoryview(head)[n:]
-        return bytes(head[:n])
+                self._left = b"".join([decode_bytes_message(message) for message in messages])
+            data, self._left = self._left, b""
+            if len(data) > n:
+                self._left = memoryview(data)[n:]
+                data = data[:n]
+            return bytes(data)
 
     async def write_buffers(self, buffers: list[Buffer]) -> None:
         """Send the buffers, joined into as few messages as the size limit of old daemons allows."""

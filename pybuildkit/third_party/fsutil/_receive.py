@@ -19,10 +19,10 @@ from pybuildkit.third_party.fsutil._sender import RemoteError
 from pybuildkit.third_party.fsutil._tasks import PacketStream, run_together
 from pybuildkit.third_party.fsutil._worker import Worker
 
-_BATCH_BYTES = 512 << 10
+_BATCH_BYTES = 256 << 10
 _BATCH_PACKETS = 4000
 _BATCH_SECONDS = 0.002
-_WAITING_BYTES = 4 << 20
+_WAITING_BYTES = 1 << 20
 _LAST_WORDS_SECONDS = 2.0
 
 
