@@ -190,7 +190,7 @@ def test_root_lchtimes_does_not_follow_symlink(tmp_path: Path) -> None:
 
 
 def test_root_disk_writer_xattrs(tmp_path: Path) -> None:
-    """TestRootDiskWriterXattrs, on read-only files and directories as well."""
+    """TestRootDiskWriterXattrs and TestRootLSetxattr, on read-only files and directories as well."""
     try:
         os.setxattr(tmp_path, "user.probe", b"")
     except OSError:
