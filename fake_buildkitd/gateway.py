@@ -32,10 +32,9 @@ from pybuildkit.golang import context
 from pybuildkit.golang.context import Context
 from pybuildkit.golang.errors import BuildkitError, wrap
 from pybuildkit.rpc import Code, Method, RpcError, Server, ServerStream, incoming_metadata
-from pybuildkit.solver.pb import ATTR_OCI_LAYOUT_SESSION_ID, ATTR_OCI_LAYOUT_STORE_ID, ops_pb2
+from pybuildkit.solver.pb import spec
 from pybuildkit.third_party.fsutil.types import stat_pb2
 from pybuildkit.third_party.patternmatcher import new as new_matcher
-from pybuildkit.third_party.platforms import Platform
 from pybuildkit.util import grpcerrors
 
 KEY_BUILD_ID = "buildkit-controlapi-buildid"
@@ -240,24 +239,14 @@ class Forwarder:
         self, ctx: Context, request: pb.ResolveImageConfigRequest
     ) -> pb.ResolveImageConfigResponse:
         layout = (request.SessionID, request.StoreID) if request.ResolverType == _OCI_LAYOUT else None
-        platform = _platform(request.Platform) if request.HasField("Platform") else None
+        platform = spec(request.Platform) if request.HasField("Platform") else None
         digest, config = await self.job.resolve_image(ctx, request.Ref, platform, request.LogName, layout)
         return pb.ResolveImageConfigResponse(Digest=digest, Config=config, Ref=request.Ref)
 
     async def resolve_source_meta(
         self, ctx: Context, request: pb.ResolveSourceMetaRequest
     ) -> pb.ResolveSourceMetaResponse:
-        response = pb.ResolveSourceMetaResponse(Source=request.Source)
-        scheme, _, name = request.Source.identifier.partition("://")
-        if scheme not in ("docker-image", "oci-layout"):
-            return response
-        attrs = request.Source.attrs
-        session = attrs.get(ATTR_OCI_LAYOUT_SESSION_ID, "")
-        layout = (session, attrs.get(ATTR_OCI_LAYOUT_STORE_ID, "")) if scheme == "oci-layout" else None
-        platform = _platform(request.Platform) if request.HasField("Platform") else None
-        digest, config = await self.job.resolve_image(ctx, name, platform, request.LogName, layout)
-        response.Image.Digest, response.Image.Config = digest, config
-        return response
+        return await self.job.describe_source(ctx, request, judge=True)
 
 
 class ScriptedForwarder(Forwarder):
@@ -280,16 +269,6 @@ def _capabilities() -> bytes:
     from pybuildkit.solver.pb._caps import CAPS as LLB_CAPS
 
     return pb.PongResponse(FrontendAPICaps=FRONTEND_CAPS.all(), LLBCaps=LLB_CAPS.all()).SerializeToString()
-
-
-def _platform(message: ops_pb2.Platform) -> Platform:
-    return Platform(
-        os=message.OS,
-        architecture=message.Architecture,
-        variant=message.Variant,
-        os_version=message.OSVersion,
-        os_features=tuple(message.OSFeatures),
-    )
 
 
 def _stat(node: Node, name: bytes) -> stat_pb2.Stat:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 from fake_buildkitd.errors import UnsupportedError, with_definition_source
 from fake_buildkitd.exporters import ExportContext, Exporter, resolve_exporter
 from fake_buildkitd.frontend._bridge import Frontend, FrontendResult, Ref
+from fake_buildkitd.policies import SourcePolicies
 from fake_buildkitd.progress import Progress, VertexWriter
 from fake_buildkitd.solver import Flights, JobSolver, SourceFunc, Vertex, digest_of, load
 from fake_buildkitd.sources import LocalSource
@@ -32,6 +33,7 @@ from pybuildkit.golang.errgroup import with_context
 from pybuildkit.golang.errors import BuildkitError, wrap
 from pybuildkit.golang.strconv import quote
 from pybuildkit.session import Manager
+from pybuildkit.solver.pb import ATTR_OCI_LAYOUT_SESSION_ID, ATTR_OCI_LAYOUT_STORE_ID, platform_from_spec, spec
 from pybuildkit.solver.pb import ops_pb2 as pb
 from pybuildkit.third_party import platforms
 from pybuildkit.util import entitlements
@@ -39,6 +41,7 @@ from pybuildkit.util import entitlements
 if TYPE_CHECKING:
     from fake_buildkitd.registry import Authorizer
     from fake_buildkitd.sources._image import ImageSource
+    from pybuildkit.frontend.gateway.pb import gateway_pb2
     from pybuildkit.third_party.platforms import Platform
 
 CACHE_EXPORTERS = frozenset({"registry", "local", "gha", "s3", "azblob"})
@@ -84,10 +87,11 @@ class JobRef:
         return await context.run(ctx, asyncio.shield(self._task))
 
     async def _solve(self) -> Snapshot | None:
+        definition = await self._job.policies.apply(self._job.ctx, self.definition)
         try:
-            return await self._job.solver.solve(self._job.ctx, load(self.definition))
+            return await self._job.solver.solve(self._job.ctx, load(definition))
         except BuildkitError as err:
-            placed = with_definition_source(err, self.definition)
+            placed = with_definition_source(err, definition)
             raise placed from placed.__cause__
 
 
@@ -114,6 +118,8 @@ class Job:
         self._solver: JobSolver | None = None
         self._images: ImageSource | None = None
         self._authorizer: Authorizer | None = None
+        policy = request.SourcePolicy if request.HasField("SourcePolicy") else None
+        self.policies = SourcePolicies(options.manager, policy, request.SourcePolicySession, self.describe_source)
         self._tasks: set[asyncio.Task[Snapshot | None]] = set()
         self._returned: asyncio.Future[FrontendResult] | None = None
 
@@ -190,10 +196,6 @@ class Job:
         """Add a warning to the build's statuses."""
         self.progress.write(self.progress.new_id(), warning)
 
-    def fail_vertex(self, name: str, err: BaseException) -> None:
-        """Show a step of a frontend's own that failed."""
-        self.writer(name, name).start()(err)
-
     async def resolve_image(
         self,
         ctx: Context,
@@ -201,6 +203,8 @@ class Job:
         platform: Platform | None,
         log_name: str,
         layout: tuple[str, str] | None = None,
+        *,
+        judge: bool = True,
     ) -> tuple[str, bytes]:
         """The digest and the configuration of an image, found in a step of its own.
 
@@ -208,11 +212,14 @@ class Job:
             platform: None for the daemon's own.
             log_name: of the step; "" for the usual one.
             layout: session (empty for the build's) and store of an OCI layout; None for an image of a registry.
+            judge: whether the build's policies have a say.
 
         Raises:
             BuildkitError: "failed to resolve source metadata for REF: …".
         """
         scheme = "docker-image" if layout is None else "oci-layout"
+        if judge and self.policies.needed:
+            ref = await self._judged(ctx, scheme, ref, platform)
         suffix = platforms.format_all(platform or platforms.default_spec())
         name = log_name or f"resolve image config for {scheme}://{ref}"
         done = self.writer(name, f"{scheme}://{ref}{suffix}").start()
@@ -226,6 +233,38 @@ class Job:
             raise
         done(None)
         return found
+
+    async def _judged(self, ctx: Context, scheme: str, ref: str, platform: Platform | None) -> str:
+        """The name of the image that the build's policies let be used for this one."""
+        op = pb.Op(source=pb.SourceOp(identifier=f"{scheme}://{ref}"))
+        if platform is not None:
+            op.platform.CopyFrom(platform_from_spec(platform))
+        try:
+            await self.policies.evaluate(ctx, op)
+        except BuildkitError as err:
+            raise wrap(err, "could not resolve image due to policy") from err
+        changed, _, name = op.source.identifier.partition("://")
+        if changed != scheme:
+            raise BuildkitError(f"could not resolve image due to policy: {op.source.identifier} is no {scheme}")
+        return name
+
+    async def describe_source(
+        self, ctx: Context, request: gateway_pb2.ResolveSourceMetaRequest, *, judge: bool = False
+    ) -> gateway_pb2.ResolveSourceMetaResponse:
+        """What is known of a source: of an image its digest and configuration, of others no more than was asked."""
+        from pybuildkit.frontend.gateway.pb import gateway_pb2
+
+        response = gateway_pb2.ResolveSourceMetaResponse(Source=request.Source)
+        scheme, _, name = request.Source.identifier.partition("://")
+        if scheme not in ("docker-image", "oci-layout"):
+            return response
+        attrs = request.Source.attrs
+        session = attrs.get(ATTR_OCI_LAYOUT_SESSION_ID, "")
+        layout = (session, attrs.get(ATTR_OCI_LAYOUT_STORE_ID, "")) if scheme == "oci-layout" else None
+        platform = spec(request.Platform) if request.HasField("Platform") else None
+        digest, config = await self.resolve_image(ctx, name, platform, request.LogName, layout, judge=judge)
+        response.Image.Digest, response.Image.Config = digest, config
+        return response
 
     def writer(self, name: str, identity: str) -> VertexWriter:
         """The statuses of a step that is no operation."""
@@ -296,7 +335,8 @@ class Job:
         for cache in request.Cache.Imports:
             name = next((value for value in (cache.Attrs.get("ref"), cache.Attrs.get("src")) if value), cache.Type)
             refused = UnsupportedError(f"cache import {quote(cache.Type)} is not supported by this daemon")
-            self.fail_vertex(f"importing cache manifest from {name}", refused)
+            shown = f"importing cache manifest from {name}"
+            self.writer(shown, shown).start()(refused)
         entitlements.white_list(request.Entitlements, [])
         return exporters
 
