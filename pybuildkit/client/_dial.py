@@ -141,14 +141,15 @@ def load_credentials(credentials: Credentials) -> ssl.SSLContext | None:
         return None
     import ssl
 
+    from pybuildkit.golang.os import read_file
+
     tls = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     tls.set_alpn_protocols(["h2"])
     if credentials.ca_cert_system:
         tls.load_default_certs()
     if credentials.ca_cert:
         try:
-            with open(credentials.ca_cert, encoding="utf-8", errors="surrogateescape") as file:
-                text = file.read()
+            text = read_file(credentials.ca_cert).decode("utf-8", "surrogateescape")
         except OSError as err:
             raise errors.wrap(err, "could not read ca certificate") from err
         try:
@@ -163,17 +164,19 @@ def load_credentials(credentials: Credentials) -> ssl.SSLContext | None:
 def _load_key_pair(tls: ssl.SSLContext, credentials: Credentials) -> None:
     import ssl
 
+    from pybuildkit.golang.os import read_file
+
     text = "could not read certificate/key"
     for path, kind in ((credentials.cert, "certificate"), (credentials.key, "key")):
         try:
-            with open(path, "rb") as file:
-                data = file.read()
+            data = read_file(path)
         except OSError as err:
             raise errors.wrap(err, text) from err
         if b"-----BEGIN" not in data:
             raise BuildkitError(f"{text}: tls: failed to find any PEM data in {kind} input")
     try:
-        tls.load_cert_chain(credentials.cert, credentials.key)
+        # a key with a passphrase is an error, and no reason to ask on the terminal
+        tls.load_cert_chain(credentials.cert, credentials.key, password=lambda: b"")
     except (ssl.SSLError, ValueError) as err:
         reason = getattr(err, "reason", None) or str(err)
         raise BuildkitError(f"{text}: tls: {str(reason).lower().replace('_', ' ')}") from err

@@ -163,7 +163,7 @@ def to_grpc(err: BaseException) -> RpcError:
     err_code = code(err)
     if err_code == Code.OK:
         err_code = Code.UNKNOWN
-    text = errors.error_text(err)
+    text = errors.error_text(_untyped(err))
     if status is None:
         message = text
     elif isinstance(status, StatusError) and text == str(status):
@@ -173,6 +173,13 @@ def to_grpc(err: BaseException) -> RpcError:
     details = list(status.details) if status is not None else []
     details += [_encode(layer) for layer in errors.layers(err) if isinstance(layer, TypedError)]
     return RpcError(err_code, message, details)
+
+
+def _untyped(err: BaseException) -> BaseException:
+    """The error inside its typed layers, which the other side makes again from their details, with their texts."""
+    while isinstance(err, TypedError) and err.cause is not None:
+        err = err.cause
+    return err
 
 
 def _encode(err: TypedError) -> AnyMessage:

@@ -87,3 +87,37 @@ def test_tlsdir_with_a_single_file() -> None:
     argv = ["--tlsdir", "d", "--tlscert", "c", "build", "--frontend", "x"]
     error = "cannot specify tlsdir and tlscacert/tlscert/tlskey at the same time"
     assert run_in_process(*argv) == (1, "", f"error: {error}\n")
+
+
+@pytest.mark.parametrize(
+    ("argv", "error"),
+    [
+        (("debug", "dump-llb", "{}"), "read {}: is a directory"),
+        (("--tlscacert", "{}", "debug", "info"), "could not read ca certificate: read {}: is a directory"),
+        (
+            ("--tlscert", "{}", "--tlskey", "x", "debug", "info"),
+            "could not read certificate/key: read {}: is a directory",
+        ),
+        (("build", "--frontend=x", "--source-policy-file", "{}"), "read {}: is a directory"),
+    ],
+)
+def test_a_folder_in_place_of_a_file(tmp_path: Path, argv: tuple[str, ...], error: str) -> None:
+    words = [word.format(tmp_path) for word in argv]
+    code, _, stderr = run_in_process("--addr", "tcp://127.0.0.1:1", *words)
+    assert (code, stderr) == (1, f"error: {error.format(tmp_path)}\n")
+
+
+def test_a_client_key_with_a_passphrase_is_not_asked_for(tmp_path: Path) -> None:
+    from cryptography.hazmat.primitives import serialization
+
+    from tests.conformance.bridges import Authority
+
+    cert, key = Authority(tmp_path / "pki").issue("client")
+    loaded = serialization.load_pem_private_key(key.read_bytes(), None)
+    form, sealed = serialization.PrivateFormat.PKCS8, serialization.BestAvailableEncryption(b"planted")
+    key.write_bytes(loaded.private_bytes(serialization.Encoding.PEM, form, sealed))
+    argv = ["--addr", "tcp://127.0.0.1:1", "--tlscert", str(cert), "--tlskey", str(key), "debug", "info"]
+    code, _, stderr = run_in_process(*argv)
+    assert code == 1
+    assert stderr.startswith("error: could not read certificate/key: tls: ")
+    assert len(stderr.splitlines()) == 1

@@ -98,6 +98,17 @@ def test_to_grpc_message(err: BaseException, message: str) -> None:
     assert grpcerrors.to_grpc(err).message == message
 
 
+def test_texts_of_typed_errors_do_not_grow_on_their_way() -> None:
+    """A frontend's error comes from the daemon, goes back to it, and is what the build ends with."""
+    status = RpcError(
+        Code.UNIMPLEMENTED, "unsupported frontend capability x", [detail("errdefs.FrontendCap+json", {"name": "x"})]
+    )
+    err = grpcerrors.from_grpc(status)
+    text = "unsupported frontend capability x: Unimplemented: unsupported frontend capability x"
+    assert str(err) == text
+    assert str(grpcerrors.from_grpc(grpcerrors.to_grpc(err))) == text
+
+
 def test_status_text_names_the_code_unless_unknown() -> None:
     assert str(grpcerrors.StatusError(Code.CANCELLED, "context canceled")) == "Canceled: context canceled"
     assert str(grpcerrors.StatusError(Code.UNKNOWN, "text")) == "text"

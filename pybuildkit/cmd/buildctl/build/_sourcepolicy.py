@@ -13,6 +13,7 @@ from google.protobuf.message import Message
 
 from pybuildkit.golang import json
 from pybuildkit.golang.errors import BuildkitError, wrap
+from pybuildkit.golang.os import read_file
 from pybuildkit.golang.strconv import quote
 from pybuildkit.sourcepolicy.pb.policy_pb2 import Policy
 
@@ -31,8 +32,7 @@ def read_source_policy(filename: str) -> Policy:
         OSError: the file cannot be read.
         WrappedError: it holds no policy.
     """
-    with open(filename, "rb") as file:
-        data = file.read()
+    data = read_file(filename)
     policy = Policy()
     try:
         _fill(policy, json.unmarshal(data), "")

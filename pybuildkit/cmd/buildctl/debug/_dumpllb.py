@@ -35,7 +35,11 @@ def dump_llb(c: CommandContext) -> None:
 
 
 def _read(name: str) -> bytes:
-    with open(name, "rb") if name not in ("", "-") else os.fdopen(0, "rb", closefd=False) as file:
+    if name not in ("", "-"):
+        from pybuildkit.golang.os import read_file
+
+        return read_file(name)
+    with os.fdopen(0, "rb", closefd=False) as file:
         return file.read()
 
 
