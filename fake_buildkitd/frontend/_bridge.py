@@ -13,6 +13,7 @@ from fake_buildkitd.store import Snapshot
 from pybuildkit.client._graph import VertexWarning
 from pybuildkit.golang.context import Context
 from pybuildkit.solver.pb import ops_pb2 as pb
+from pybuildkit.third_party.platforms import Platform
 
 
 class Ref(Protocol):
@@ -64,8 +65,24 @@ class Bridge(Protocol):
     def warn(self, warning: VertexWarning) -> None:
         """Add a warning to the build's statuses."""
 
-    def fail_vertex(self, name: str, err: BaseException) -> None:
-        """Show a step of the frontend's own that failed."""
+    async def resolve_image(
+        self,
+        ctx: Context,
+        ref: str,
+        platform: Platform | None,
+        log_name: str,
+        layout: tuple[str, str] | None = None,
+    ) -> tuple[str, bytes]:
+        """The digest and the configuration of an image, found in a step of its own.
+
+        Args:
+            platform: None for the daemon's own.
+            log_name: of the step.
+            layout: session and store of an OCI layout; None for an image of a registry.
+
+        Raises:
+            BuildkitError: "failed to resolve source metadata for REF: …".
+        """
 
 
 class Frontend(Protocol):

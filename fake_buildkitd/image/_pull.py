@@ -36,7 +36,6 @@ from fake_buildkitd.store import Snapshot, Step, Store, set_steps
 from pybuildkit.client._graph import VertexStatus
 from pybuildkit.golang import threads
 from pybuildkit.golang.context import Context
-from pybuildkit.rpc import Code
 from pybuildkit.third_party import platforms
 from pybuildkit.third_party.platforms import Platform
 
@@ -45,8 +44,6 @@ _MAX_NESTED = 4
 
 class NoPlatformError(ImageError):
     """An index without an image for the platform."""
-
-    grpc_code = Code.NOT_FOUND
 
 
 class Provider(Protocol):

@@ -20,7 +20,6 @@ from pybuildkit.golang import context, threads
 from pybuildkit.golang.context import Context
 from pybuildkit.golang.errors import BuildkitError, wrap
 from pybuildkit.golang.strconv import quote
-from pybuildkit.rpc import Code
 from pybuildkit.third_party.containerd.remotes.docker._http import (
     connection_pool,
     failure_reason,
@@ -61,8 +60,6 @@ class StatusError(BuildkitError):
 
 class ImageNotFoundError(BuildkitError):
     """The registry has no such thing: `REF: not found`."""
-
-    grpc_code = Code.NOT_FOUND
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from fake_buildkitd.solver import Vertex
 from fake_buildkitd.store import Snapshot, Store
 from pybuildkit.golang import context
 from pybuildkit.golang.context import Context
-from pybuildkit.golang.errors import BuildkitError, wrap
+from pybuildkit.golang.errors import BuildkitError, error_text, wrap
 from pybuildkit.golang.strconv import parse_int, quote
 from pybuildkit.session import Manager
 from pybuildkit.session.content import CallerStore, new_caller_store
@@ -94,8 +94,11 @@ class ImageSource:
             caller = await self._manager.get(timed, session_id or self._session_id)
         finally:
             stop()
-        store = new_caller_store(caller, store_id or ref.name())
-        info = await store.info(ctx, ref.digest)
+        store = new_caller_store(caller, f"oci:{store_id or ref.name()}")
+        try:
+            info = await store.info(ctx, ref.digest)
+        except BuildkitError as err:
+            raise ImageError(f"unable to get info about digest: {error_text(err)}") from None
         return LayoutImage(store), Descriptor("", ref.digest, info.size)
 
     async def __call__(self, ctx: Context, vertex: Vertex, writer: VertexWriter) -> Snapshot | None:

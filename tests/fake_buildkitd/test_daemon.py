@@ -78,17 +78,23 @@ async def test_state_survives_the_daemon(tmp_path: Path) -> None:
             assert (await build_dockerfile(client, files, tmp_path / "out")).cached() == cached
 
 
-async def test_run_and_images_are_refused(tmp_path: Path) -> None:
+async def test_run_is_refused_and_images_are_asked_for(tmp_path: Path) -> None:
     run = write_tree(tmp_path / "run", {"Dockerfile": "FROM scratch\nRUN echo hi\n"})
-    image = write_tree(tmp_path / "image", {"Dockerfile": "FROM alpine\n"})
+    image = write_tree(tmp_path / "image", {"Dockerfile": "FROM 127.0.0.1:1/none\n"})
     async with Daemon() as daemon, connected(daemon) as client:
         built = await build_dockerfile(client, run, None)
         assert str(built.error) == "failed to solve: Unimplemented: RUN: this daemon cannot run processes"
         assert list(built.errors()) == ["[1/1] RUN echo hi"]
         assert [r.start.line for source in sources(built.error) for r in source.ranges] == [2]
         built = await build_dockerfile(client, image, None)
-        assert "docker.io/library/alpine:latest: this daemon cannot pull images" in str(built.error)
-        assert list(built.errors()) == ["[internal] load metadata for docker.io/library/alpine:latest"]
+        refused = (
+            'failed to do request: Head "http://127.0.0.1:1/v2/none/manifests/latest": '
+            "dial tcp 127.0.0.1:1: connect: connection refused"
+        )
+        name = "127.0.0.1:1/none:latest"
+        assert built.errors() == {f"[internal] load metadata for {name}": refused}
+        failed = f"127.0.0.1:1/none: failed to resolve source metadata for {name}: {refused}"
+        assert str(built.error) == f"failed to solve: {failed}"
 
 
 async def test_several_builds_at_once(tmp_path: Path) -> None:

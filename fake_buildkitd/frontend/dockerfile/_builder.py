@@ -9,16 +9,19 @@ the list of targets and the description of themselves are refused.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TypeVar
 
-from fake_buildkitd.errors import UnsupportedError
 from fake_buildkitd.frontend._bridge import Bridge, FrontendResult, Ref
 from fake_buildkitd.frontend.dockerfile._convert import Converted, Converter, ConvertOpt
 from fake_buildkitd.frontend.dockerfile._dispatch import to_pb_ranges
 from fake_buildkitd.frontend.dockerfile._dockerui import BuildFiles, BuildOptions
+from fake_buildkitd.frontend.dockerfile._image import Image
 from fake_buildkitd.frontend.dockerfile._linter import Rule, Warn, format_short
 from fake_buildkitd.frontend.dockerfile._location import LocationError, Range
+from fake_buildkitd.frontend.dockerfile._namedcontext import NamedContexts
+from fake_buildkitd.frontend.dockerfile._state import NamedContext
 from fake_buildkitd.frontend.dockerfile._subrequest import handle_subrequest
 from pybuildkit.client import llb
 from pybuildkit.client._graph import VertexWarning
@@ -35,6 +38,7 @@ from pybuildkit.util.grpcerrors import wrap_code
 T = TypeVar("T")
 
 KEY_IMAGE_CONFIG = "containerimage.config"
+KEY_BASE_CONFIG = "containerimage.base.config"
 KEY_PLATFORMS = "refs.platforms"
 KEY_EPOCH = "source.date.epoch"
 _CAPS = frozenset(f"moby.buildkit.frontend.{name}" for name in ("inputs", "subrequests", "contexts", "gitquerystring"))
@@ -57,7 +61,7 @@ async def build(
     if request is not None:
         return handle_subrequest(request, data, text)
     try:
-        return await _Builder(ctx, bridge, options, files, text).run()
+        return await _Builder(ctx, bridge, options, files, text, inputs).run()
     except BuildkitError as err:
         placed = _with_sources(err, files.source_map)
         raise placed from placed.__cause__
@@ -89,13 +93,30 @@ def _source_info(source_map: llb.SourceMap) -> pb.SourceInfo:
     return info
 
 
+@dataclass(frozen=True)
+class _Replacement:
+    """A named context, loaded when it is needed."""
+
+    load: Callable[[], tuple[llb.State, Image | None]]
+
+
 class _Builder:
-    def __init__(self, ctx: Context, bridge: Bridge, options: BuildOptions, files: BuildFiles, text: str) -> None:
+    def __init__(
+        self,
+        ctx: Context,
+        bridge: Bridge,
+        options: BuildOptions,
+        files: BuildFiles,
+        text: str,
+        inputs: Mapping[str, pb.Definition],
+    ) -> None:
         self.ctx = ctx
         self.bridge = bridge
         self.options = options
         self.files = files
         self.text = text
+        self.loop = asyncio.get_running_loop()
+        self.contexts = NamedContexts(ctx, bridge, options.opts, inputs)
         self.pending: list[Callable[[], None]] = []
 
     async def run(self) -> FrontendResult:
@@ -113,6 +134,7 @@ class _Builder:
                 source_map=self.files.source_map,
                 main_context=self.files.main_context,
                 resolve_image=self._resolve_image,
+                named_context=self._named_context,
                 warn=self._warn() if number == 0 else None,
                 lint_config=self.options.lint_config,
             )
@@ -153,15 +175,23 @@ class _Builder:
         else:
             result.ref = ref
         result.metadata[KEY_IMAGE_CONFIG + suffix] = converted.image.to_json().encode("utf-8", "surrogateescape")
+        if converted.target.base_config is not None:
+            result.metadata[KEY_BASE_CONFIG + suffix] = converted.target.base_config
         if converted.epoch is not None:
             result.metadata[KEY_EPOCH + suffix] = str(converted.epoch).encode()
         exported.append({"ID": name, "Platform": _platform_json(platform)})
 
-    def _resolve_image(self, ref: str) -> None:
-        refused = UnsupportedError("this daemon cannot pull images, use FROM scratch")
-        err = wrap(refused, f"failed to resolve source metadata for {ref}")
-        self.pending.append(lambda: self.bridge.fail_vertex(f"[internal] load metadata for {ref}", err))
-        raise err
+    def _resolve_image(self, ref: str, platform: Platform, log_name: str) -> tuple[str, bytes]:
+        return self._from_thread(self.bridge.resolve_image(self.ctx, ref, platform, log_name))
+
+    def _named_context(self, name: str, platform: Platform | None) -> NamedContext | None:
+        if self.contexts.find(name, platform) is None:
+            return None
+        return _Replacement(lambda: self._from_thread(self.contexts.load(name, platform)))
+
+    def _from_thread(self, work: Coroutine[object, object, T]) -> T:
+        """The result of what the loop does, waited for in the conversion's thread."""
+        return asyncio.run_coroutine_threadsafe(work, self.loop).result()
 
     def _warn(self) -> Warn:
         source_map = self.files.source_map

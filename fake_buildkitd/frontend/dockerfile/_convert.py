@@ -3,8 +3,8 @@
 Mirrors toDispatchState of frontend/dockerfile/dockerfile2llb/convert.go, v0.32.2, in its order: parse, stages,
 target, stage graph, base images, instructions, image.
 
-Differs on purpose: a base image is an error (this daemon pulls none), as is a SOURCE_DATE_EPOCH that names a context
-or a stage.
+Differs on purpose: base images are resolved one after the other; a SOURCE_DATE_EPOCH that names a context or a stage
+is an error.
 """
 
 from __future__ import annotations
@@ -15,14 +15,15 @@ from dataclasses import dataclass, field, replace
 from fake_buildkitd.frontend.dockerfile import _instructions as ins
 from fake_buildkitd.frontend.dockerfile import _linter as rules
 from fake_buildkitd.frontend.dockerfile import _validate as validate
-from fake_buildkitd.frontend.dockerfile._dispatch import DispatchOpt, dispatch
-from fake_buildkitd.frontend.dockerfile._image import Image, empty_image
+from fake_buildkitd.frontend.dockerfile._dispatch import DispatchOpt, dispatch, location
+from fake_buildkitd.frontend.dockerfile._image import Image, empty_image, read_image
 from fake_buildkitd.frontend.dockerfile._linter import LintConfig, Linter, Warn, parse_lint_options
 from fake_buildkitd.frontend.dockerfile._location import LocationError, Range, set_location, with_location
 from fake_buildkitd.frontend.dockerfile._parser import parse, parse_directive
 from fake_buildkitd.frontend.dockerfile._shell import Lex
 from fake_buildkitd.frontend.dockerfile._state import (
     ConvertError,
+    NamedContext,
     StageCommand,
     StageState,
     StageStates,
@@ -57,7 +58,8 @@ class ConvertOpt:
         source_map: notes the lines of operations.
         main_context: makes the context's state, given what is ignored and the paths that are needed (none:
             everything).
-        resolve_image: asked for a base image's configuration; raises.
+        resolve_image: gives the digest and the configuration of a base image; blocks.
+        named_context: gives what stands in the place of a name for a platform, or None.
         warn: takes violations of checks.
         lint_config: the checks that an option asks for; None for those of the file.
         all_stages: whether stages that the target does not need are converted too.
@@ -72,7 +74,8 @@ class ConvertOpt:
     multi_platform: bool = False
     source_map: llb.SourceMap | None = None
     main_context: Callable[[Sequence[str], Sequence[str]], llb.State]
-    resolve_image: Callable[[str], None]
+    resolve_image: Callable[[str, Platform, str], tuple[str, bytes]]
+    named_context: Callable[[str, Platform | None], NamedContext | None] = lambda name, platform: None
     warn: Warn | None = None
     lint_config: LintConfig | None = None
     all_stages: bool = False
@@ -246,7 +249,12 @@ class Converter:
             )
             if stage.platform:
                 state.platform = self._stage_platform(stage, lint)
+            if stage.name:
+                state.context = self.opt.named_context(stage.name, state.platform)
             self.states.add(state)
+            if state.context is not None:
+                state.base = None
+                continue
             counted = (ins.CopyCommand, ins.RunCommand, ins.WorkdirCommand)
             state.total = sum(isinstance(command, counted) for command in stage.commands)
             if stage.base_name != "scratch" and state.base is None:
@@ -359,38 +367,85 @@ class Converter:
                 return needed
 
     def _resolve_base(self, state: StageState) -> None:
-        name = state.stage.base_name
-        if name == "scratch":
+        if state.stage.base_name == "scratch" and state.context is None:
             state.state = llb.scratch()
             state.image = empty_image(self.platform)
             state.platform = self.platform
-            state.dispatched = state.dispatched or state.unregistered
-            return
+        else:
+            try:
+                self._resolve_image(state)
+            except BuildkitError as err:
+                placed = with_location(err, state.stage.location)
+                raise placed from placed.__cause__
+        state.dispatched = state.dispatched or state.unregistered
+
+    def _resolve_image(self, state: StageState) -> None:
+        name = state.stage.base_name
         try:
             ref = reference.tag_name_only(reference.parse_normalized_named(name))
         except BuildkitError as err:
-            wrapped = wrap(err, f"failed to parse stage name {quote(name)}")
-            placed = with_location(wrapped, state.stage.location)
-            raise placed from placed.__cause__
-        state.platform = state.platform or self.platform
+            raise wrap(err, f"failed to parse stage name {quote(name)}") from err
+        platform = state.platform or self.platform
         if state.resolved:
-            try:
-                self.opt.resolve_image(str(ref))
-            except BuildkitError as err:
-                options = [*self.states.names(), *_COMMON_IMAGES]
-                failed = suggest(wrap(err, name), name, options, True)
-                placed = with_location(failed, state.stage.location)
-                raise placed from placed.__cause__
-        state.state = llb.image(str(ref), llb.platform(state.platform))
+            if self._replaced(state, str(ref), platform):
+                return
+            ref = self._base_image(state, ref, platform)
+        state.stage = replace(state.stage, base_name=str(ref))
+        layers = state.image.layers or any(not entry.empty_layer for entry in state.image.history)
+        if state.resolved and not layers:
+            state.state = llb.scratch()
+        else:
+            state.state = llb.image(
+                str(ref),
+                llb.platform(platform),
+                llb.with_custom_name(state.prefix(f"FROM {ref}", platform)),
+                location(self.opt.source_map, state.stage.location),
+            )
+            if state.resolved:
+                actual = state.image.platform
+                validate.report_base_platform(name, platform, actual, state.stage.location, self.lint)
+        state.platform = platform
+
+    def _replaced(self, state: StageState, name: str, platform: Platform) -> bool:
+        """Take a stage, or a stage's image, from where a build option says; whether there is one."""
+        if state.context is not None:
+            state.state, image = state.context.load()
+            state.dispatched = True
+            if image is not None:
+                state.image = image
+                if image.platform.architecture and image.platform.os:
+                    state.platform = image.platform
+            return True
+        context = self.opt.named_context(name, platform)
+        if context is None:
+            return False
+        found, image = context.load()
+        state.image = image or empty_image(platform)
+        state.base_config = state.image.to_json().encode("utf-8", "surrogateescape")
+        state.state = found.platform(platform)
+        state.platform = platform
+        return True
+
+    def _base_image(self, state: StageState, ref: reference.Reference, platform: Platform) -> reference.Reference:
+        """The name of a stage's image with its digest; notes its configuration."""
+        name = state.stage.base_name
+        prefix = f"[{platforms.format_all(platform)} internal]" if self.opt.multi_platform else "[internal]"
+        try:
+            digest, config = self.opt.resolve_image(str(ref), platform, f"{prefix} load metadata for {ref}")
+        except BuildkitError as err:
+            options = [*self.states.names(), *_COMMON_IMAGES]
+            raise suggest(wrap(err, name), name, options, True) from err
+        state.image = read_image(config)
+        state.base_config = config
+        return reference.with_digest(ref, digest) if digest else ref
 
     def _add_triggers(self, state: StageState) -> bool:
-        """Put the ONBUILD triggers of the base stage before a stage's own instructions."""
-        if state.base is None or state.onbuild_done:
-            return False
-        state.onbuild_done = True
-        triggers = [
-            step.command.expression for step in state.base.commands if isinstance(step.command, ins.OnbuildCommand)
-        ]
+        """Put the ONBUILD triggers of the base stage or image before a stage's own instructions."""
+        triggers, state.image.config.onbuild = state.image.config.onbuild, []
+        if state.base is not None and not state.onbuild_done:
+            state.onbuild_done = True
+            commands = [step.command for step in state.base.commands]
+            triggers += [command.expression for command in commands if isinstance(command, ins.OnbuildCommand)]
         try:
             steps = [self._trigger(state, trigger) for trigger in triggers]
         except (BuildkitError, LocationError) as err:

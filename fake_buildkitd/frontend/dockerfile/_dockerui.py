@@ -2,7 +2,7 @@
 
 Mirrors frontend/dockerui (config.go, context.go), v0.32.2.
 
-Differs on purpose: contexts that are git repositories or web addresses and named contexts are refused.
+Differs on purpose: contexts that are git repositories or web addresses are refused.
 """
 
 from __future__ import annotations
@@ -118,9 +118,6 @@ class BuildOptions:
         context = self.opts.get(self.opts.get("contextkey", "context"), "")
         if context:
             raise UnsupportedError(f"context {context}: this daemon takes local contexts only")
-        for key in self.opts:
-            if key.startswith("context:"):
-                raise UnsupportedError(f"named context {key.removeprefix('context:')}: not supported by this daemon")
 
     def is_no_cache(self, stage: str) -> bool:
         """Whether the steps of a stage must run again."""

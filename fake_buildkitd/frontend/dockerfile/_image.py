@@ -6,16 +6,20 @@ Mirrors frontend/dockerfile/dockerfile2llb/image.go and the JSON form of the Doc
 from __future__ import annotations
 
 import copy
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from fake_buildkitd.frontend.dockerfile._instructions import HealthConfig
 from fake_buildkitd.frontend.dockerfile._text import DEFAULT_PATH_ENV
+from fake_buildkitd.image._spec import objects, read_platform
 from pybuildkit.golang import json
+from pybuildkit.golang.errors import BuildkitError, wrap
 from pybuildkit.golang.time import rfc3339_nano
 from pybuildkit.third_party.platforms import Platform
 
 HISTORY_COMMENT = "buildkit.dockerfile.v0"
 _SECOND = 1_000_000_000
+_HISTORY = ("created", "created_by", "author", "comment", "empty_layer")
 
 
 @dataclass
@@ -79,21 +83,23 @@ def _health_json(health: HealthConfig) -> dict[str, object]:
 
 @dataclass
 class History:
-    """One instruction of the image's history."""
+    """One instruction of the image's history; `inherited` is the entry of a base image as it was."""
 
     created_by: str
     empty_layer: bool
     created: int | None = None
+    inherited: Mapping[str, object] | None = None
 
 
 @dataclass
 class Image:
-    """An image's configuration."""
+    """An image's configuration; `layers` counts those of a base image."""
 
     platform: Platform = field(default_factory=Platform)
     author: str = ""
     config: Config = field(default_factory=Config)
     history: list[History] = field(default_factory=list)
+    layers: int = 0
 
     def clone(self) -> Image:
         """A copy that can be changed alone."""
@@ -126,6 +132,8 @@ class Image:
 
 
 def _history_json(entry: History) -> dict[str, object]:
+    if entry.inherited is not None:
+        return dict(entry.inherited)
     out: dict[str, object] = {}
     if entry.created is not None:
         out["created"] = rfc3339_nano(entry.created * _SECOND, 0)
@@ -134,6 +142,77 @@ def _history_json(entry: History) -> dict[str, object]:
     if entry.empty_layer:
         out["empty_layer"] = True
     return out
+
+
+def read_image(data: bytes) -> Image:
+    """The configuration of a base image; the time of its making is left out.
+
+    Raises:
+        BuildkitError: no JSON object.
+    """
+    try:
+        value = json.unmarshal(data)
+    except (BuildkitError, ValueError) as err:
+        raise wrap(err, "failed to parse image config") from err
+    if not isinstance(value, dict):
+        raise BuildkitError("failed to parse image config: no JSON object")
+    image = Image(platform=read_platform(value), author=_text(value.get("author")))
+    config = value.get("config")
+    if isinstance(config, dict):
+        image.config = _read_config(config)
+    for entry in objects(value.get("history")):
+        kept = {key: entry[key] for key in _HISTORY if entry.get(key)}
+        image.history.append(History(_text(entry.get("created_by")), bool(entry.get("empty_layer")), inherited=kept))
+    rootfs = value.get("rootfs")
+    image.layers = len(_texts(rootfs.get("diff_ids"))) if isinstance(rootfs, dict) else 0
+    return image
+
+
+def _read_config(value: Mapping[str, object]) -> Config:
+    labels = value.get("Labels")
+    health = value.get("Healthcheck")
+    return Config(
+        user=_text(value.get("User")),
+        exposed_ports=_names(value.get("ExposedPorts")),
+        env=_texts(value.get("Env")),
+        entrypoint=_texts(value.get("Entrypoint")),
+        cmd=_texts(value.get("Cmd")),
+        volumes=_names(value.get("Volumes")),
+        working_dir=_text(value.get("WorkingDir")),
+        labels={str(k): _text(v) for k, v in labels.items()} if isinstance(labels, dict) else {},
+        stop_signal=_text(value.get("StopSignal")),
+        args_escaped=value.get("ArgsEscaped") is True,
+        healthcheck=_read_health(health) if isinstance(health, dict) else None,
+        onbuild=_texts(value.get("OnBuild")),
+        shell=_texts(value.get("Shell")),
+    )
+
+
+def _read_health(value: Mapping[str, object]) -> HealthConfig:
+    def number(key: str) -> int:
+        found = value.get(key)
+        return found if isinstance(found, int) else 0
+
+    return HealthConfig(
+        test=_texts(value.get("Test")),
+        interval=number("Interval"),
+        timeout=number("Timeout"),
+        start_period=number("StartPeriod"),
+        start_interval=number("StartInterval"),
+        retries=number("Retries"),
+    )
+
+
+def _text(value: object) -> str:
+    return value if isinstance(value, str) else ""
+
+
+def _texts(value: object) -> list[str]:
+    return [each for each in value if isinstance(each, str)] if isinstance(value, list) else []
+
+
+def _names(value: object) -> set[str]:
+    return {str(each) for each in value} if isinstance(value, dict) else set()
 
 
 def empty_image(platform: Platform) -> Image:

@@ -77,6 +77,9 @@ LEGACY_KEY_VALUE_FORMAT = Rule(
     "Legacy key/value format with whitespace separator should not be used",
     "legacy-key-value-format",
 )
+INVALID_BASE_IMAGE_PLATFORM = Rule(
+    "InvalidBaseImagePlatform", "Base image platform does not match expected target platform", ""
+)
 REDUNDANT_TARGET_PLATFORM = Rule(
     "RedundantTargetPlatform",
     "Setting platform to predefined $TARGETPLATFORM in FROM is redundant as this is the default behavior",

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from fake_buildkitd.frontend.dockerfile._image import Image
 from fake_buildkitd.frontend.dockerfile._instructions import Arg, Command, Stage
@@ -21,6 +22,13 @@ from pybuildkit.third_party.platforms import Platform
 
 class ConvertError(BuildkitError):
     """A Dockerfile that cannot be converted."""
+
+
+class NamedContext(Protocol):
+    """What a build option puts in the place of an image or a stage."""
+
+    def load(self) -> tuple[llb.State, Image | None]:
+        """Its tree, and the configuration where it is an image; blocks."""
 
 
 @dataclass(eq=False)
@@ -44,6 +52,8 @@ class StageState:
     image: Image = field(default_factory=Image)
     platform: Platform | None = None
     base: StageState | None = None
+    context: NamedContext | None = None
+    base_config: bytes | None = None
     dispatched: bool = False
     resolved: bool = False
     unregistered: bool = False
@@ -70,6 +80,7 @@ class StageState:
         self.platform = base.platform
         self.image = base.image.clone()
         self.image.config.onbuild = []
+        self.base_config = base.base_config
         self.workdir_set = base.workdir_set
         self.build_args = [*self.build_args, *base.build_args]
 

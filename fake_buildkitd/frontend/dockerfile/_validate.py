@@ -20,6 +20,7 @@ from pybuildkit.golang.errors import BuildkitError
 from pybuildkit.golang.strconv import quote
 from pybuildkit.third_party import platforms
 from pybuildkit.third_party.patternmatcher import PatternMatcher
+from pybuildkit.third_party.platforms import Platform
 
 NON_ENV_ARGS = frozenset({"BUILDKIT_SBOM_SCAN_CONTEXT", "BUILDKIT_SBOM_SCAN_STAGE"})
 _SECRET = re.compile(
@@ -172,3 +173,14 @@ def report_ignored(
 
 def _everything_ignored(matcher: PatternMatcher) -> bool:
     return any(not pattern.exclusion() and str(pattern) in ("*", "**", "**/*") for pattern in matcher.patterns())
+
+
+def report_base_platform(
+    name: str, expected: Platform, actual: Platform, location: Sequence[Range], lint: Linter
+) -> None:
+    """Report a base image that is for another platform."""
+    if (expected.os, expected.architecture) != (actual.os, actual.architecture):
+        wanted = quote(platforms.format_all(platforms.normalize(expected)))
+        found = quote(platforms.format_all(platforms.normalize(actual)))
+        message = f"Base image {name} was pulled with platform {found}, expected {wanted} for current build"
+        lint.run(rules.INVALID_BASE_IMAGE_PLATFORM, location, message)
