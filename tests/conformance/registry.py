@@ -13,6 +13,7 @@ import io
 import json
 import os
 import socket
+import ssl
 import subprocess
 import tarfile
 import urllib.error
@@ -56,6 +57,14 @@ class Registry:
         except urllib.error.HTTPError as err:
             err.close()
             return err.code, ""
+
+    def content(self, path: str, **headers: str) -> bytes:
+        """The body of the answer to a GET that succeeds."""
+        named = {name.replace("_", "-"): value for name, value in headers.items()}
+        request = urllib.request.Request(f"http://{self.host}{path}", headers={**self.headers, **named})
+        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        with opener.open(request, timeout=10) as answer:
+            return bytes(answer.read())
 
     def push(self, name: str, files: Mapping[str, bytes]) -> str:
         """Push an image of one layer as NAME:latest; what to write behind FROM."""
@@ -205,8 +214,13 @@ class TokenRegistry:
 
 
 @contextmanager
-def token_registry(folder: Path, user: str, password: str) -> Iterator[TokenRegistry]:
-    """A registry that wants a token of a server of this test, which gives one for the user's password."""
+def token_registry(
+    folder: Path, user: str, password: str, tls: ssl.SSLContext | None = None
+) -> Iterator[TokenRegistry]:
+    """A registry that wants a token of a server of this test, which gives one for the user's password.
+
+    Without a user the password is an identity token. The server is behind TLS where that is given; the registry itself never is.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     signer = Signer(folder)
     given: list[str] = []
@@ -214,7 +228,8 @@ def token_registry(folder: Path, user: str, password: str) -> Iterator[TokenRegi
     def answer(request: Request) -> Answer:
         asked = request.form or request.query
         by_form = (asked.get("username"), asked.get("password")) == ([user], [password])
-        if not by_form and request.authorization != basic(user, password):
+        by_identity = user == "" and asked.get("refresh_token") == [password]
+        if not (by_form or by_identity) and request.authorization != basic(user, password):
             # a server that shows in its answer what it was sent
             return 401, {}, {"details": f"not {request.form} {request.authorization}"}
         scopes = " ".join(asked.get("scope", [])).split()
@@ -222,7 +237,7 @@ def token_registry(folder: Path, user: str, password: str) -> Iterator[TokenRegi
         given.append(token)
         return 200, {"Content-Type": "application/json"}, {"token": token, "access_token": token, "expires_in": 300}
 
-    with token_server(answer) as server:
+    with token_server(answer, tls) as server:
         auth = {"realm": server.url, "service": SERVICE, "issuer": ISSUER, "rootcertbundle": str(signer.bundle)}
         with serve(folder, {"token": auth}) as registry:
             everything = signer.token(user, [f"repository:{name}:pull,push" for name in ("img", "cache")])
