@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -20,7 +20,7 @@ from fake_buildkitd.exporters import ExportContext, Exporter, resolve_exporter
 from fake_buildkitd.frontend._bridge import Frontend, FrontendResult, Ref
 from fake_buildkitd.policies import SourcePolicies
 from fake_buildkitd.progress import Progress, VertexWriter
-from fake_buildkitd.solver import Flights, JobSolver, SourceFunc, Vertex, digest_of, load
+from fake_buildkitd.solver import Edge, Flights, JobSolver, Result, SourceFunc, Vertex, digest_of, load
 from fake_buildkitd.sources import LocalSource
 from fake_buildkitd.store import Snapshot, Store, Tree
 from fake_buildkitd.store._tree import PathError, clean
@@ -31,7 +31,6 @@ from pybuildkit.golang import context
 from pybuildkit.golang.context import Context
 from pybuildkit.golang.errgroup import with_context
 from pybuildkit.golang.errors import BuildkitError, wrap
-from pybuildkit.golang.strconv import quote
 from pybuildkit.session import Manager
 from pybuildkit.solver.pb import ATTR_OCI_LAYOUT_SESSION_ID, ATTR_OCI_LAYOUT_STORE_ID, platform_from_spec, spec
 from pybuildkit.solver.pb import ops_pb2 as pb
@@ -39,12 +38,13 @@ from pybuildkit.third_party import platforms
 from pybuildkit.util import entitlements
 
 if TYPE_CHECKING:
+    from fake_buildkitd.cache._job import JobCaches
+    from fake_buildkitd.exporters._source import InlineCache
+    from fake_buildkitd.image import Layer
     from fake_buildkitd.registry import Authorizer
     from fake_buildkitd.sources._image import ImageSource
     from pybuildkit.frontend.gateway.pb import gateway_pb2
     from pybuildkit.third_party.platforms import Platform
-
-CACHE_EXPORTERS = frozenset({"registry", "local", "gha", "s3", "azblob"})
 
 
 async def dockerfile_frontend(
@@ -75,6 +75,14 @@ class JobRef:
         self.definition = definition
         self._job = job
         self._task: asyncio.Task[Snapshot | None] | None = None
+        self._edge: Edge | None = None
+
+    async def output(self, ctx: Context) -> tuple[Result, int] | None:
+        """What is known of the vertex that made the tree, and which of its outputs the tree is."""
+        await self.result(ctx)
+        if self._edge is None:
+            return None
+        return await self._job.solver.result(ctx, self._edge), self._edge.index
 
     async def result(self, ctx: Context) -> Snapshot | None:
         """The tree, None for an empty one.
@@ -89,7 +97,8 @@ class JobRef:
     async def _solve(self) -> Snapshot | None:
         definition = await self._job.policies.apply(self._job.ctx, self.definition)
         try:
-            return await self._job.solver.solve(self._job.ctx, load(definition))
+            self._edge = load(definition)
+            return await self._job.solver.solve(self._job.ctx, self._edge)
         except BuildkitError as err:
             placed = with_definition_source(err, definition)
             raise placed from placed.__cause__
@@ -118,6 +127,7 @@ class Job:
         self._solver: JobSolver | None = None
         self._images: ImageSource | None = None
         self._authorizer: Authorizer | None = None
+        self._caches: JobCaches | None = None
         policy = request.SourcePolicy if request.HasField("SourcePolicy") else None
         self.policies = SourcePolicies(options.manager, policy, request.SourcePolicySession, self.describe_source)
         self._tasks: set[asyncio.Task[Snapshot | None]] = set()
@@ -139,7 +149,8 @@ class Job:
                 "docker-image": self._image_source,
                 "oci-layout": self._image_source,
             }
-            self._solver = JobSolver(self.store, self.progress, sources, options.flights, options.worker_id)
+            imports = self._caches.imports if self._caches is not None else None
+            self._solver = JobSolver(self.store, self.progress, sources, options.flights, options.worker_id, imports)
         return self._solver
 
     @property
@@ -327,16 +338,14 @@ class Job:
             if epoch.lstrip("-").isdigit():
                 attrs.setdefault("source-date-epoch", epoch)
             exporters.append(resolve_exporter(entry.Type, index, attrs))
-        for cache in request.Cache.Exports:
-            if cache.Type in CACHE_EXPORTERS:
-                raise UnsupportedError(f"cache export {quote(cache.Type)} is not supported by this daemon")
-            if cache.Type != "inline":
-                raise BuildkitError(f"unknown cache exporter: {quote(cache.Type)}")
-        for cache in request.Cache.Imports:
-            name = next((value for value in (cache.Attrs.get("ref"), cache.Attrs.get("src")) if value), cache.Type)
-            refused = UnsupportedError(f"cache import {quote(cache.Type)} is not supported by this daemon")
-            shown = f"importing cache manifest from {name}"
-            self.writer(shown, shown).start()(refused)
+        if request.Cache.Exports or request.Cache.Imports:
+            from fake_buildkitd.cache._export import CacheContext
+            from fake_buildkitd.cache._job import JobCaches
+
+            source = CacheContext(
+                self.store, self._options.manager, self.session_id, lambda: self.authorizer, self.writer
+            )
+            self._caches = JobCaches(source, request.Cache.Exports, request.Cache.Imports)
         entitlements.white_list(request.Entitlements, [])
         return exporters
 
@@ -382,6 +391,7 @@ class Job:
                 await self._snapshots(result),
                 result.metadata,
                 lambda: self.authorizer,
+                self._inline_cache(result),
             )
             if exporters
             else None
@@ -396,10 +406,29 @@ class Job:
 
             await group.go(export)
         await group.wait()
+        if self._caches is not None:
+            outputs = (await self._outputs(self.ctx, result)).values()
+            response.update(await self._caches.export(self.ctx, list(outputs)))
         for key, value in result.metadata.items():
             if key.startswith("frontend."):
                 response[key] = value.decode("utf-8", "replace")
         return response
+
+    async def _outputs(self, ctx: Context, result: FrontendResult) -> dict[str, tuple[Result, int]]:
+        """What made the trees of a result, by platform ("" for the only one)."""
+        refs = result.refs if result.refs is not None else {"": result.ref}
+        found = {name: await ref.output(ctx) for name, ref in refs.items() if isinstance(ref, JobRef)}
+        return {name: output for name, output in found.items() if output is not None}
+
+    def _inline_cache(self, result: FrontendResult) -> InlineCache | None:
+        caches = self._caches
+        if caches is None or not caches.inline:
+            return None
+
+        async def records(name: str, layers: Sequence[Layer]) -> bytes | None:
+            return await caches.inline_records(self.ctx, await self._outputs(self.ctx, result), name, layers)
+
+        return records
 
     async def _snapshots(self, result: FrontendResult) -> dict[str, Snapshot | None] | None:
         if result.refs is None:

@@ -63,7 +63,7 @@ class CacheImports(Protocol):
         """The result of a key, or None where no cache has it or can give it."""
 
 
-@dataclass
+@dataclass(eq=False)
 class Result:
     """What a vertex gave: a snapshot for each output (None for an empty tree), and its cache key.
 
@@ -171,8 +171,6 @@ class JobSolver:
             if vertex.digest not in self._writers:
                 self._writers[vertex.digest] = VertexWriter(self.progress, vertex.client_vertex())
                 self._writers[vertex.digest].announce()
-        if self._imports is not None:
-            await self._imports.load(ctx)
         result = await self._result(ctx, edge.vertex)
         await result.make(ctx)
         if not 0 <= edge.index < len(result.snapshots):
@@ -399,9 +397,11 @@ class JobSolver:
                     self.store.cache(f"{key}#{index}", snapshot)
             return Result(list(commit), key, layer=layer)
 
-        if self._imports is None or vertex.ignore_cache or not self._imports.knows(f"{key}#0"):
-            return await self._flights(ctx, key, attempt)
-        return await self._imported(vertex, key, attempt, self._imports)
+        if self._imports is not None and not vertex.ignore_cache:
+            await self._imports.load(ctx)
+            if self._imports.knows(f"{key}#0"):
+                return await self._imported(vertex, key, attempt, self._imports)
+        return await self._flights(ctx, key, attempt)
 
     async def _imported(
         self, vertex: Vertex, key: str, attempt: Callable[[], Awaitable[Result]], imports: CacheImports
