@@ -86,14 +86,14 @@ def test_import_from_nowhere_is_a_warning(addr: str, tmp_path: Path) -> None:
     assert "nowhere" in result.stderr
 
 
-def test_inline_cache_from_a_registry(real_addr: str, tmp_path: Path, salt: str) -> None:
+def test_inline_cache_from_a_registry(addr: str, tmp_path: Path, salt: str) -> None:
     """An image is built and pushed with its cache; a Docker engine needs a second one, where nothing is cached."""
-    need(real_addr, "inline-cache")
+    need(addr, "inline-cache")
     with ExitStack() as stack:
         where = stack.enter_context(registry.serve(tmp_path / "registry"))
         name = f"{where.host}/cached:latest"
         inline = ["--export-cache", "type=inline"]
-        if kind(real_addr) == "docker":
+        if kind(addr) == "docker":
             # a short path, since it has sockets below it
             folder = stack.enter_context(TemporaryDirectory(ignore_cleanup_errors=True))
             engine = Dockerd(Path(folder))
@@ -108,24 +108,24 @@ def test_inline_cache_from_a_registry(real_addr: str, tmp_path: Path, salt: str)
             docker_push(engine.addr, name)
         else:
             output = ["--output", f"type=image,name={name},push=true"]
-            build(*inline, addr=real_addr, cwd=tmp_path, files=files(salt), output=output)
-            forget(real_addr, salt)
-        second = build("--import-cache", f"type=registry,ref={name}", addr=real_addr, cwd=tmp_path, files={})
+            build(*inline, addr=addr, cwd=tmp_path, files=files(salt), output=output)
+            forget(addr, salt)
+        second = build("--import-cache", f"type=registry,ref={name}", addr=addr, cwd=tmp_path, files={})
     assert imported(second.stderr)
     assert "CACHED" in second.stderr
     assert (tmp_path / f"out/made/{salt}a").read_bytes() == (tmp_path / "test/a").read_bytes()
 
 
 @pytest.mark.parametrize("mode", ["min", "max"])
-def test_registry_cache_with_credentials(real_addr: str, tmp_path: Path, salt: str, mode: str) -> None:
-    need(real_addr, "registry-export")
+def test_registry_cache_with_credentials(addr: str, tmp_path: Path, salt: str, mode: str) -> None:
+    need(addr, "registry-export")
     with registry.htpasswd_registry(tmp_path / "registry", "user", "planted") as where:
         env = registry.docker_config(tmp_path / "login", {where.host: ("user", "planted")})
         target = f"type=registry,ref={where.host}/cache:{mode},mode={mode}"
-        build("--export-cache", target, addr=real_addr, cwd=tmp_path, files=files(salt), env=env)
-        forget(real_addr, salt)
+        build("--export-cache", target, addr=addr, cwd=tmp_path, files=files(salt), env=env)
+        forget(addr, salt)
         source = f"type=registry,ref={where.host}/cache:{mode}"
-        second = build("--import-cache", source, addr=real_addr, cwd=tmp_path, files={}, env=env)
+        second = build("--import-cache", source, addr=addr, cwd=tmp_path, files={}, env=env)
     assert imported(second.stderr)
     assert "CACHED" in second.stderr
 

@@ -28,37 +28,37 @@ def blobs_are_whole(folder: Path) -> int:
 
 
 @pytest.mark.parametrize("kind", ["oci", "docker"])
-def test_image_archive(real_addr: str, tmp_path: Path, kind: str) -> None:
-    need(real_addr, "oci")
-    build(addr=real_addr, cwd=tmp_path, files=files(), output=["--output", f"type={kind},dest=image.tar,name=x/y:z"])
+def test_image_archive(addr: str, tmp_path: Path, kind: str) -> None:
+    need(addr, "oci")
+    build(addr=addr, cwd=tmp_path, files=files(), output=["--output", f"type={kind},dest=image.tar,name=x/y:z"])
     with tarfile.open(tmp_path / "image.tar") as archive:
         archive.extractall(tmp_path / "layout", filter="data")
     assert blobs_are_whole(tmp_path / "layout") >= 3
     assert (tmp_path / "layout/manifest.json").exists() == (kind == "docker")
 
 
-def test_image_layout_is_a_source_again(real_addr: str, tmp_path: Path) -> None:
+def test_image_layout_is_a_source_again(addr: str, tmp_path: Path) -> None:
     """`tar=false` fills a store over the session; `--oci-layout` offers it to the next build, which only reads it."""
-    need(real_addr, "oci", "oci-layout")
+    need(addr, "oci", "oci-layout")
     context = files()
     output = ["--output", "type=oci,dest=layout,tar=false,name=docker.io/library/made:1", "--metadata-file", "meta"]
-    build(addr=real_addr, cwd=tmp_path, files=context, output=output)
+    build(addr=addr, cwd=tmp_path, files=context, output=output)
     assert blobs_are_whole(tmp_path / "layout") >= 3
     index = json.loads((tmp_path / "layout/index.json").read_text())
     digest = index["manifests"][0]["digest"]
     assert json.loads((tmp_path / "meta").read_text())["containerimage.digest"] == digest
     before = {path: path.stat().st_mtime_ns for path in (tmp_path / "layout").rglob("*")}
     source = ["--oci-layout", "store=layout", "--opt", f"context:base=oci-layout://store@{digest}"]
-    build(*source, addr=real_addr, cwd=tmp_path, files={"Dockerfile": "FROM base\nCOPY Dockerfile /second\n"})
+    build(*source, addr=addr, cwd=tmp_path, files={"Dockerfile": "FROM base\nCOPY Dockerfile /second\n"})
     assert (tmp_path / "out/made/a").read_bytes() == context["a"]
     assert {path: path.stat().st_mtime_ns for path in (tmp_path / "layout").rglob("*")} == before
 
 
-def test_several_outputs(real_addr: str, tmp_path: Path) -> None:
-    need(real_addr, "oci")
+def test_several_outputs(addr: str, tmp_path: Path) -> None:
+    need(addr, "oci")
     output = [*("--output", "type=local,dest=one"), *("--output", "type=tar,dest=two.tar"), "-o", "type=oci,dest=3.tar"]
     context = files()
-    build(addr=real_addr, cwd=tmp_path, files=context, output=output)
+    build(addr=addr, cwd=tmp_path, files=context, output=output)
     assert (tmp_path / "one/made/a").read_bytes() == context["a"]
     assert tarfile.is_tarfile(tmp_path / "two.tar")
     assert tarfile.is_tarfile(tmp_path / "3.tar")
@@ -75,20 +75,20 @@ def test_trace_reference_and_rawjson(addr: str, tmp_path: Path) -> None:
     assert len((tmp_path / "ref").read_text()) == 25
 
 
-def test_subrequest(real_addr: str, tmp_path: Path) -> None:
+def test_subrequest(addr: str, tmp_path: Path) -> None:
     flags = ["--opt", "requestid=frontend.subrequests.describe"]
-    result = build(*flags, addr=real_addr, cwd=tmp_path, files=files(), output=[])
+    result = build(*flags, addr=addr, cwd=tmp_path, files=files(), output=[])
     assert b"subrequests.describe" in result.stdout
 
 
-def test_source_policy(real_addr: str, tmp_path: Path) -> None:
-    need(real_addr, "source-policy")
+def test_source_policy(addr: str, tmp_path: Path) -> None:
+    need(addr, "source-policy")
     policy = {"rules": [{"action": "DENY", "selector": {"identifier": "docker-image://docker.io/library/nothing*"}}]}
     (tmp_path / "policy.json").write_text(json.dumps(policy))
     flags = ["--source-policy-file", "policy.json"]
-    denied = build(*flags, addr=real_addr, cwd=tmp_path, files={"Dockerfile": "FROM nothing\n"}, ok=False)
+    denied = build(*flags, addr=addr, cwd=tmp_path, files={"Dockerfile": "FROM nothing\n"}, ok=False)
     assert "denied by policy" in last_line(denied)
-    build(*flags, addr=real_addr, cwd=tmp_path, files=files())
+    build(*flags, addr=addr, cwd=tmp_path, files=files())
 
 
 def test_malformed_source_policy(addr: str, tmp_path: Path) -> None:

@@ -22,31 +22,31 @@ def image(where: registry.Registry) -> tuple[str, bytes]:
 
 
 @pytest.fixture(autouse=True)
-def _pulls(real_addr: str) -> None:
-    need(real_addr, "pull")
+def _pulls(addr: str) -> None:
+    need(addr, "pull")
 
 
-def test_open_registry(real_addr: str, tmp_path: Path) -> None:
+def test_open_registry(addr: str, tmp_path: Path) -> None:
     with registry.serve(tmp_path / "registry") as where:
         ref, content = image(where)
-        result = build(addr=real_addr, cwd=tmp_path, files={"Dockerfile": DOCKERFILE.format(ref)})
+        result = build(addr=addr, cwd=tmp_path, files={"Dockerfile": DOCKERFILE.format(ref)})
     assert (tmp_path / "out/from-the-image").read_bytes() == content
     assert "sharing credentials" not in result.stderr
 
 
-def test_htpasswd_realm(real_addr: str, tmp_path: Path) -> None:
+def test_htpasswd_realm(addr: str, tmp_path: Path) -> None:
     with registry.htpasswd_registry(tmp_path / "registry", USER, PASSWORD) as where:
         ref, content = image(where)
         files = {"Dockerfile": DOCKERFILE.format(ref)}
-        refused = build(addr=real_addr, cwd=tmp_path, files=files, ok=False)
+        refused = build(addr=addr, cwd=tmp_path, files=files, ok=False)
         env = registry.docker_config(tmp_path / "login", {where.host: (USER, PASSWORD)})
-        result = build(addr=real_addr, cwd=tmp_path, files=files, env=env)
+        result = build(addr=addr, cwd=tmp_path, files=files, env=env)
     assert "401 Unauthorized" in last_line(refused) or "no basic auth credentials" in last_line(refused)
     assert (tmp_path / "out/from-the-image").read_bytes() == content
     assert f"[auth] sharing credentials for {where.host}" in result.stderr
 
 
-def test_credential_helper(real_addr: str, tmp_path: Path) -> None:
+def test_credential_helper(addr: str, tmp_path: Path) -> None:
     with registry.htpasswd_registry(tmp_path / "registry", "helped", "by-a-helper") as where:
         ref, content = image(where)
         helper = tmp_path / "bin/docker-credential-oftest"
@@ -57,32 +57,32 @@ def test_credential_helper(real_addr: str, tmp_path: Path) -> None:
         (tmp_path / "login").mkdir()
         (tmp_path / "login/config.json").write_text(f'{{"credHelpers": {{"{where.host}": "oftest"}}}}')
         env = {"DOCKER_CONFIG": str(tmp_path / "login"), "PATH": f"{helper.parent}:{os.environ['PATH']}"}
-        build(addr=real_addr, cwd=tmp_path, files={"Dockerfile": DOCKERFILE.format(ref)}, env=env)
+        build(addr=addr, cwd=tmp_path, files={"Dockerfile": DOCKERFILE.format(ref)}, env=env)
         helper.write_text("#!/bin/sh\necho junk\n")
-        broken = build(addr=real_addr, cwd=tmp_path, files={"Dockerfile": DOCKERFILE.format(ref)}, env=env, ok=False)
+        broken = build(addr=addr, cwd=tmp_path, files={"Dockerfile": DOCKERFILE.format(ref)}, env=env, ok=False)
     assert (tmp_path / "out/from-the-image").read_bytes() == content
     assert "docker-credential-oftest" in broken.stderr
 
 
-def test_credentials_kept_back(real_addr: str, tmp_path: Path) -> None:
+def test_credentials_kept_back(addr: str, tmp_path: Path) -> None:
     with registry.htpasswd_registry(tmp_path / "registry", USER, PASSWORD) as where:
         ref, content = image(where)
         files = {"Dockerfile": DOCKERFILE.format(ref)}
         env = registry.docker_config(tmp_path / "login", {where.host: (USER, PASSWORD)})
         other = ["--registry-auth-allow", "registry.example"]
-        refused = build(*other, addr=real_addr, cwd=tmp_path, files=files, env=env, ok=False)
+        refused = build(*other, addr=addr, cwd=tmp_path, files=files, env=env, ok=False)
         both = [*other, "--registry-auth-allow", where.host]
-        build(*both, addr=real_addr, cwd=tmp_path, files=files, env=env)
+        build(*both, addr=addr, cwd=tmp_path, files=files, env=env)
     assert f"refusing credentials for {where.host}: not allowed by --registry-auth-allow" in refused.stderr
     assert (tmp_path / "out/from-the-image").read_bytes() == content
 
 
-def test_token_server(real_addr: str, tmp_path: Path) -> None:
+def test_token_server(addr: str, tmp_path: Path) -> None:
     """The client, not the daemon, asks the token server: it alone has the password."""
     with registry.token_registry(tmp_path / "registry", USER, PASSWORD) as tokens:
         ref, content = image(tokens.registry)
         env = registry.docker_config(tmp_path / "login", {tokens.registry.host: (USER, PASSWORD)})
-        result = build(addr=real_addr, cwd=tmp_path, files={"Dockerfile": DOCKERFILE.format(ref)}, env=env)
+        result = build(addr=addr, cwd=tmp_path, files={"Dockerfile": DOCKERFILE.format(ref)}, env=env)
     assert (tmp_path / "out/from-the-image").read_bytes() == content
     assert tokens.given
     scopes = {s for r in tokens.server.requests for s in [*r.query.get("scope", []), *r.form.get("scope", [])]}
@@ -92,13 +92,13 @@ def test_token_server(real_addr: str, tmp_path: Path) -> None:
     assert stat.S_IMODE(seed.stat().st_mode) == 0o600
 
 
-def test_token_server_that_refuses(real_addr: str, tmp_path: Path) -> None:
+def test_token_server_that_refuses(addr: str, tmp_path: Path) -> None:
     """The server's answer quotes the password; the error does not."""
     with registry.token_registry(tmp_path / "registry", USER, PASSWORD) as tokens:
         ref, _ = image(tokens.registry)
         env = registry.docker_config(tmp_path / "login", {tokens.registry.host: (USER, "wrong-and-planted")})
         files = {"Dockerfile": DOCKERFILE.format(ref)}
-        result = build("--debug", addr=real_addr, cwd=tmp_path, files=files, env=env, ok=False)
+        result = build("--debug", addr=addr, cwd=tmp_path, files=files, env=env, ok=False)
     assert "failed to fetch oauth token" in last_line(result)
     assert "401" in last_line(result)
     assert "wrong-and-planted" not in result.stderr
