@@ -166,7 +166,7 @@ class Forwarder:
         return ref
 
     async def _snapshot(self, ctx: Context, ref_id: str) -> Snapshot | None:
-        ref = self._refs.get(ref_id)
+        ref = self._refs.get(ref_id) or self.job.results.get(ref_id)
         if ref is None:
             raise BuildkitError(f"no such ref: {ref_id}, all [{' '.join(self._refs)}]")
         try:

@@ -123,6 +123,7 @@ class Job:
         self.completed: int | None = None
         self.error: BaseException | None = None
         self.metadata: dict[str, str] = {}
+        self.results: dict[str, Ref] = {}
         self._options = options
         self._solver: JobSolver | None = None
         self._images: ImageSource | None = None
@@ -382,6 +383,7 @@ class Job:
 
             await group.go(evaluate)
         await group.wait()
+        wanted = self.request.EnableSessionExporter
         source = (
             ExportContext(
                 self.store,
@@ -393,9 +395,11 @@ class Job:
                 lambda: self.authorizer,
                 self._inline_cache(result),
             )
-            if exporters
+            if exporters or wanted
             else None
         )
+        if source is not None and wanted:
+            exporters = [*exporters, *await self._session_exporters(source, result, len(exporters))]
         response: dict[str, str] = {}
         group, ctx = with_context(self.ctx)
         for index, exporter in enumerate(exporters):
@@ -412,7 +416,22 @@ class Job:
         for key, value in result.metadata.items():
             if key.startswith("frontend."):
                 response[key] = value.decode("utf-8", "replace")
+        if source is not None and wanted:
+            from pybuildkit.session.exporter import finalize_export
+
+            await finalize_export(self.ctx, await source.caller(self.ctx), response)
         return response
+
+    async def _session_exporters(self, source: ExportContext, result: FrontendResult, first: int) -> list[Exporter]:
+        """The exporters that the session chooses, which may look at the result before."""
+        from pybuildkit.session.exporter import find_exporters
+
+        for ref in result.all():
+            snapshot = await ref.result(self.ctx)
+            if snapshot is not None:
+                self.results[snapshot.id] = ref
+        found = await find_exporters(self.ctx, await source.caller(self.ctx), result.metadata, list(self.results))
+        return [resolve_exporter(each.Type, first + index, dict(each.Attrs)) for index, each in enumerate(found)]
 
     async def _outputs(self, ctx: Context, result: FrontendResult) -> dict[str, tuple[Result, int]]:
         """What made the trees of a result, by platform ("" for the only one)."""

@@ -35,8 +35,10 @@ def history_of(config: bytes) -> list[Json]:
     """The history of a configuration, its members in the specification's order.
 
     Raises:
-        BuildkitError: "failed to unmarshal history from config: …".
+        BuildkitError: "failed to unmarshal history from config: …", "invalid null image config for export".
     """
+    if config.strip() == b"null":
+        raise ImageError("invalid null image config for export")
     try:
         value = read_object(config, "image config")
     except ImageError as err:

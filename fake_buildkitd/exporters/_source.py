@@ -99,10 +99,12 @@ class ExportContext:
         config = self.metadata.get(KEY_CONFIG)
         if config is not None:
             try:
-                stated = read_platform(json.loads(config))
+                stated = read_platform(json.loads(config) or {})
             except (ValueError, AttributeError) as err:
                 raise ExportError("failed to parse platforms passed to exporter") from err
-            platform = stated if stated.os and stated.architecture else platform
+            if bool(stated.os) != bool(stated.architecture):
+                raise ExportError("invalid image config: os and architecture must be specified together")
+            platform = stated if stated.os else platform
         platform = platforms.normalize(platform)
         return [ExportPlatform(platforms.format_all(platform), platform)]
 
@@ -145,6 +147,10 @@ def _parse_platforms(text: bytes) -> list[ExportPlatform]:
         raise ExportError("failed to parse platforms passed to exporter")
     if not all(each.id for each in found):
         raise ExportError("invalid empty platform key for exporter")
+    for each in found:
+        if not each.platform.os or not each.platform.architecture:
+            shown = f"{{{each.platform.architecture} {each.platform.os}  [] {each.platform.variant}}}"
+            raise ExportError(f"invalid platform value {shown} for exporter")
     return found
 
 

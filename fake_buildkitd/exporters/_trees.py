@@ -43,6 +43,10 @@ class _TreeExporter:
         """Whether each platform gets a folder of its own."""
         return source.snapshots is not None if self._split is None else self._split
 
+    def names(self, source: ExportContext) -> list[str]:
+        """The names of the trees, "" for a single one that gets no folder."""
+        return source.platforms() or [source.image_platforms()[0].id if self.split(source) else ""]
+
     def fs(self, source: ExportContext, name: str) -> tuple[fsutil.FS, int | None]:
         """The tree of a platform, and the time of its files where one is given."""
         epoch = self._epoch if self._has_epoch else source.epoch(name)
@@ -67,7 +71,7 @@ class LocalExporter(_TreeExporter):
     name = "exporting to client directory"
 
     async def export(self, ctx: Context, source: ExportContext, writer: VertexWriter) -> dict[str, str]:
-        names = source.platforms() or [""]
+        names = self.names(source)
         caller = await source.caller(ctx)
         split = self.split(source)
         if not split:
@@ -123,7 +127,7 @@ class TarExporter(_TreeExporter):
     name = "exporting to client tarball"
 
     async def export(self, ctx: Context, source: ExportContext, writer: VertexWriter) -> dict[str, str]:
-        names = source.platforms() or [""]
+        names = self.names(source)
         trees = [(name, *self.fs(source, name)) for name in names]
         fs: fsutil.FS = trees[0][1]
         if source.snapshots is not None:

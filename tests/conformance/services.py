@@ -39,8 +39,6 @@ _MISSING: dict[str, dict[str, str]] = {
     },
     "embedded": {
         "attestations": _EMBEDDED + "exports no attestations",
-        "session-exporter": _EMBEDDED + "knows no session exporters",
-        "platform-split": _EMBEDDED + "knows no platform-split",
         "metadata-only": _EMBEDDED + "knows no metadata-only transfer",
         "run": _EMBEDDED + "runs no containers",
         "containers": _EMBEDDED + "runs no containers",
