@@ -196,6 +196,8 @@ class _Run:
         self._open_tasks = 2
         self._solved = asyncio.Event()
         self._response: SolveResponse | None = None
+        # Solve's error where it is the first one: while the session is closed, others may overtake it.
+        self._failure: BuildkitError | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._frontend_attrs = {**opt.frontend_attrs, **cache.frontend_attrs}
 
@@ -212,7 +214,7 @@ class _Run:
             await self._group.go(self._watch_connection)
             await self._group.wait()
         except BuildkitError as err:
-            explained = self._explain(err)
+            explained = self._explain(self._failure or err)
             self._warn_of_incomplete(explained)
             raise explained from err
         finally:
@@ -264,7 +266,10 @@ class _Run:
             try:
                 answer = await self._client.unary(self._solve_ctx, control.SOLVE, request)
             except BuildkitError as err:
-                raise errors.wrap(err, "failed to solve") from err
+                failure = errors.wrap(err, "failed to solve")
+                if not self._ctx.is_done():
+                    self._failure = failure
+                raise failure from err
             self._response = SolveResponse(exporter_response=dict(answer.ExporterResponse))
         finally:
             self._end_status_in(GIVE_UP_SECONDS if self._outer.is_done() else STATUS_SECONDS)
