@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from fake_buildkitd.image._archive import Opener
-from fake_buildkitd.image._spec import INDEX_TYPES, MANIFEST_TYPES, Descriptor, ImageError, digest_of
+from fake_buildkitd.image._spec import INDEX_TYPES, MANIFEST_TYPES, Descriptor, ImageError, check_small, digest_of
 from fake_buildkitd.store import Store
 from pybuildkit.golang import threads
 from pybuildkit.golang.context import Context
@@ -67,15 +67,17 @@ async def copy_chain(ctx: Context, store: CallerStore, blobs: Sequence[Descripto
         await write_blob(ctx, store, blob, open_blob)
 
 
-async def read_blob(ctx: Context, store: CallerStore, digest: str) -> bytes:
+async def read_blob(ctx: Context, store: CallerStore, descriptor: Descriptor) -> bytes:
     """A small blob of a client's store.
 
     Raises:
         ImageError: another content than the digest's. BuildkitError: the store does not give it.
     """
-    data = await store.read_blob(ctx, digest)
-    if digest_of(data) != digest:
-        raise ImageError(f"unexpected commit digest {digest_of(data)}, expected {digest}: failed precondition")
+    check_small(descriptor)
+    data = await store.read_blob(ctx, descriptor.digest)
+    found, wanted = digest_of(data), descriptor.digest
+    if found != wanted:
+        raise ImageError(f"unexpected commit digest {found}, expected {wanted}: failed precondition")
     return data
 
 
@@ -87,7 +89,11 @@ async def fetch_blob(ctx: Context, source: CallerStore, descriptor: Descriptor, 
     """
     writer = store.blob_writer()
     try:
+        left = descriptor.size
         async for piece in source.read(ctx, descriptor.digest):
+            left -= len(piece)
+            if left < 0:
+                raise ImageError(f"{descriptor.digest} has more than its {descriptor.size} bytes")
             writer.write(piece)
     except BaseException:
         writer.abort()

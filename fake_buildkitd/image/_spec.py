@@ -35,6 +35,9 @@ INDEX_TYPES = frozenset({OCI_INDEX, DOCKER_LIST})
 UNCOMPRESSED = "containerd.io/uncompressed"
 CREATED_AT = "buildkit/createdat"
 
+MAX_SMALL = 8 << 20
+"""The most bytes of a manifest or a configuration."""
+
 _TO_OCI = {DOCKER_LAYER: OCI_LAYER, DOCKER_LAYER_GZIP: OCI_LAYER_GZIP}
 _TO_DOCKER = {oci: docker for docker, oci in _TO_OCI.items()}
 
@@ -166,6 +169,16 @@ def blob_key(digest: str) -> bytes:
     if algorithm != "sha256" or len(key) != 32 or digits != digits.lower():
         raise ImageError(f"unsupported digest {digest}")
     return key
+
+
+def check_small(descriptor: Descriptor) -> None:
+    """Refuse a blob that is too large to be held in memory.
+
+    Raises:
+        ImageError: says so.
+    """
+    if descriptor.size > MAX_SMALL:
+        raise ImageError(f"blob {descriptor.digest} is too large ({descriptor.size} > {MAX_SMALL})")
 
 
 def manifest_type(data: bytes) -> str:

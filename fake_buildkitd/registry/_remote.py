@@ -19,6 +19,7 @@ from fake_buildkitd.image._spec import (
     Descriptor,
     ImageError,
     blob_key,
+    check_small,
     digest_of,
     manifest_type,
 )
@@ -64,10 +65,10 @@ class RemoteImage:
         digest = self.ref.digest or answer.headers.get("docker-content-digest", "")
         kind = answer.headers.get("content-type", "").partition(";")[0].strip()
         size = answer.headers.get("content-length", "")
-        if digest and size.isdigit():
+        if digest and size.isdigit() and kind in MANIFEST_TYPES | INDEX_TYPES:
             return Descriptor(kind, digest, int(size))
         data = await self._get_manifest(ctx, self.ref.digest or self.ref.tag)
-        return Descriptor(kind or manifest_type(data), digest or digest_of(data), len(data))
+        return Descriptor(manifest_type(data), digest or digest_of(data), len(data))
 
     async def manifest(self, ctx: Context, descriptor: Descriptor) -> bytes:
         """The text of a manifest or an index.
@@ -97,6 +98,7 @@ class RemoteImage:
         """
         if descriptor.media_type in MANIFEST_TYPES | INDEX_TYPES:
             return await self.manifest(ctx, descriptor)
+        check_small(descriptor)
         pieces: list[bytes] = []
         await self._read(ctx, descriptor, pieces.append)
         data = b"".join(pieces)
@@ -110,15 +112,8 @@ class RemoteImage:
             ImageError: another content than the digest's.
         """
         writer = store.blob_writer()
-        size = 0
-
-        def take(piece: bytes) -> None:
-            nonlocal size
-            writer.write(piece)
-            size += len(piece)
-
         try:
-            await self._read(ctx, descriptor, take)
+            await self._read(ctx, descriptor, writer.write)
         except BaseException:
             writer.abort()
             raise
@@ -130,7 +125,16 @@ class RemoteImage:
         blob_key(descriptor.digest)
         repository = self._repository
         url = repository.url("blobs", descriptor.digest)
-        answer = await repository.request(ctx, "GET", url, sink=take)
+        left = descriptor.size
+
+        def bounded(piece: bytes) -> None:
+            nonlocal left
+            left -= len(piece)
+            if left < 0:
+                raise ImageError(f"{descriptor.digest} has more than its {descriptor.size} bytes")
+            take(piece)
+
+        answer = await repository.request(ctx, "GET", url, sink=bounded)
         if answer.status == 404:
             raise ImageNotFoundError(f"content at {url} not found: not found")
         if answer.status != 200:

@@ -38,7 +38,7 @@ class LayoutImage:
 
     async def blob(self, ctx: Context, descriptor: Descriptor) -> bytes:
         """The content of a small blob, checked."""
-        return await read_blob(ctx, self._store, descriptor.digest)
+        return await read_blob(ctx, self._store, descriptor)
 
     async def fetch(
         self, ctx: Context, descriptor: Descriptor, store: Store, report: Callable[[int, bool], None]
