@@ -154,6 +154,12 @@ class Forwarder:
             result.refs = {name: self._ref(ref_id) for name, ref_id in message.refsDeprecated.refs.items()}
         elif kind == "refs":
             result.refs = {name: self._ref(ref.id) for name, ref in message.refs.refs.items()}
+        for name, attested in message.attestations.items():
+            for each in attested.attestation:
+                ref = self._ref(each.ref.id)
+                if ref is None:
+                    raise BuildkitError("no available content for attestation")
+                result.attestations.setdefault(name, []).append((each, ref))
         self.job.returned(result)
         return pb.ReturnResponse()
 

@@ -13,6 +13,7 @@ import asyncio
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING
 
 from fake_buildkitd.errors import UnsupportedError, with_definition_source
@@ -38,6 +39,7 @@ from pybuildkit.third_party import platforms
 from pybuildkit.util import entitlements
 
 if TYPE_CHECKING:
+    from fake_buildkitd.attestations import Attestation
     from fake_buildkitd.cache._job import JobCaches
     from fake_buildkitd.exporters._source import InlineCache
     from fake_buildkitd.image import Layer
@@ -129,6 +131,8 @@ class Job:
         self._images: ImageSource | None = None
         self._authorizer: Authorizer | None = None
         self._caches: JobCaches | None = None
+        self._attest: dict[str, dict[str, str]] = {}
+        self._frontend_used = ""
         policy = request.SourcePolicy if request.HasField("SourcePolicy") else None
         self.policies = SourcePolicies(options.manager, policy, request.SourcePolicySession, self.describe_source)
         self._tasks: set[asyncio.Task[Snapshot | None]] = set()
@@ -296,6 +300,7 @@ class Job:
             if source != "dockerfile.v0" and not source.startswith("docker/dockerfile"):
                 raise UnsupportedError(f"frontend {source}: this daemon cannot run images, use dockerfile.v0")
             name = "dockerfile.v0"
+        self._frontend_used = name
         run = self._options.frontends.get(name)
         if run is None:
             raise BuildkitError(f"invalid frontend: {name}")
@@ -339,6 +344,10 @@ class Job:
             if epoch.lstrip("-").isdigit():
                 attrs.setdefault("source-date-epoch", epoch)
             exporters.append(resolve_exporter(entry.Type, index, attrs))
+        if any(key.startswith(("attest:", "build-arg:BUILDKIT_ATTEST_")) for key in request.FrontendAttrs):
+            from fake_buildkitd.attestations import parse
+
+            self._attest = parse(request.FrontendAttrs)
         if request.Cache.Exports or request.Cache.Imports:
             from fake_buildkitd.cache._export import CacheContext
             from fake_buildkitd.cache._job import JobCaches
@@ -394,6 +403,7 @@ class Job:
                 result.metadata,
                 lambda: self.authorizer,
                 self._inline_cache(result),
+                await self._attestations(result),
             )
             if exporters or wanted
             else None
@@ -438,6 +448,39 @@ class Job:
         refs = result.refs if result.refs is not None else {"": result.ref}
         found = {name: await ref.output(ctx) for name, ref in refs.items() if isinstance(ref, JobRef)}
         return {name: output for name, output in found.items() if output is not None}
+
+    async def _attestations(self, result: FrontendResult) -> dict[str, list[Attestation]]:
+        """What is attested of a result, by platform."""
+        if not result.attestations and not self._attest:
+            return {}
+        from fake_buildkitd import attestations as attest
+        from fake_buildkitd.exporters._source import platforms_of
+
+        found: dict[str, list[Attestation]] = {}
+        for name, attested in result.attestations.items():
+            for message, ref in attested:
+                read_file, read_dir = partial(self.read_file, self.ctx, ref), partial(self._names, ref)
+                found.setdefault(name, []).extend(await attest.read(message, read_file, read_dir))
+        options = self._attest.get("provenance")
+        if options is None:
+            return found
+        request = self.request
+        attrs = dict(request.FrontendAttrs)
+        frontend = request.Frontend or self._frontend_used
+        info = attest.BuildInfo(self.id, frontend, attrs, self.started, self._options.clock())
+        for platform in platforms_of(result.metadata, result.refs is not None):
+            made = result.refs.get(platform.id) if result.refs is not None else result.ref
+            definition = made.definition if made is not None else None
+            found.setdefault(platform.id, []).append(attest.provenance(info, definition, options))
+        return found
+
+    async def _names(self, ref: Ref, path: str) -> list[str]:
+        """The names of the files in a directory of a result."""
+        snapshot = await ref.result(self.ctx)
+        node = Tree(snapshot.root if snapshot is not None else None).stat(
+            clean(path.encode("utf-8", "surrogateescape"))
+        )
+        return [name.decode("utf-8", "surrogateescape") for name in sorted(node.children or ())] if node else []
 
     def _inline_cache(self, result: FrontendResult) -> InlineCache | None:
         caches = self._caches

@@ -15,7 +15,6 @@ from collections.abc import Mapping
 from functools import partial
 from typing import BinaryIO
 
-from fake_buildkitd.errors import UnsupportedError
 from fake_buildkitd.exporters._options import CommitOptions, flag
 from fake_buildkitd.exporters._source import ExportContext, ExportError
 from fake_buildkitd.exporters._writer import Committed, ImageWriter, step
@@ -52,8 +51,6 @@ class _ImageExporter:
 
     def source(self, source: ExportContext) -> ExportContext:
         """The result, with the attributes that are no options as metadata."""
-        if source.attested:
-            raise UnsupportedError("attestations of a result are not supported by this daemon's image exporters")
         extra = {key: value.encode("utf-8", "surrogateescape") for key, value in self.options.rest.items()}
         return ExportContext(**{**vars(source), "metadata": {**source.metadata, **extra}})
 
@@ -104,7 +101,7 @@ class LayoutExporter(_ImageExporter):
         if self._kind == "docker" and source.snapshots:
             raise ExportError("docker exporter does not currently support exporting manifest lists")
         source = self.source(source)
-        image = await ImageWriter(source, self.options, writer).commit(ctx)
+        image = await ImageWriter(source, self.options, writer, self.image_name(source)).commit(ctx)
         descriptor = image.descriptor
         if _CREATED not in descriptor.annotations:
             epoch = self.options.epoch
@@ -199,7 +196,7 @@ class ImageExporter(_ImageExporter):
 
     async def export(self, ctx: Context, source: ExportContext, writer: VertexWriter) -> dict[str, str]:
         source = self.source(source)
-        image = await ImageWriter(source, self.options, writer).commit(ctx)
+        image = await ImageWriter(source, self.options, writer, self.image_name(source)).commit(ctx)
         name = self.image_name(source)
         if self._prefix:
             name = ",".join(filter(None, [name, f"{self._prefix}@{image.descriptor.digest}"]))

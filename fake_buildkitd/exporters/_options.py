@@ -107,6 +107,7 @@ class CommitOptions:
     image_name: str
     compression: Compression
     oci_types: bool
+    oci_artifact: bool
     annotations: AnnotationsGroup
     has_epoch: bool
     epoch: int | None
@@ -125,11 +126,11 @@ class CommitOptions:
         epoch = parse_epoch("source-date-epoch", attrs.pop("source-date-epoch", ""))
         compression = parse_compression(attrs)
         oci_types = flag(attrs, "oci-mediatypes", True)
-        oci_artifact = flag(attrs, "oci-artifact", False)
+        oci_artifact = flag(attrs, "oci-artifact", oci_types)
         flag(attrs, "attestation-inline", False)
         flag(attrs, "prefer-nondist-layers", False)
         rewrite = flag(attrs, "rewrite-timestamp", False)
         if oci_artifact and not oci_types:
             raise ExportError('exporter option "oci-artifact=true" conflicts with "oci-mediatypes=false"')
         name = attrs.pop("name", "")
-        return cls(name, compression, oci_types, annotations, has_epoch, epoch, rewrite, attrs)
+        return cls(name, compression, oci_types, oci_artifact, annotations, has_epoch, epoch, rewrite, attrs)

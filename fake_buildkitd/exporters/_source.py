@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 from fake_buildkitd.image._spec import read_platform
@@ -22,6 +22,7 @@ from pybuildkit.third_party import platforms
 from pybuildkit.third_party.platforms import Platform
 
 if TYPE_CHECKING:
+    from fake_buildkitd.attestations import Attestation
     from fake_buildkitd.image import Layer
     from fake_buildkitd.registry import Authorizer
 
@@ -59,7 +60,7 @@ class ExportContext:
     metadata: Mapping[str, bytes]
     authorizer: Callable[[], Authorizer] | None = None
     inline_cache: InlineCache | None = None
-    attested: bool = False
+    attestations: Mapping[str, Sequence[Attestation]] = field(default_factory=dict)
 
     async def caller(self, ctx: Context) -> Caller:
         """The client's session, waited for for 5 s at most."""
@@ -82,31 +83,8 @@ class ExportContext:
         return names
 
     def image_platforms(self) -> list[ExportPlatform]:
-        """The platforms of the result as an image: where it lists none, that of its configuration or this machine's.
-
-        Raises:
-            ExportError: a list that cannot be read.
-        """
-        text = self.metadata.get(KEY_PLATFORMS)
-        if text is not None:
-            found = _parse_platforms(text)
-            if not found:
-                raise ExportError("invalid empty platforms index for exporter")
-            return found
-        if self.snapshots is not None:
-            raise ExportError("unable to export multiple refs, missing platforms mapping")
-        platform = platforms.default_spec()
-        config = self.metadata.get(KEY_CONFIG)
-        if config is not None:
-            try:
-                stated = read_platform(json.loads(config) or {})
-            except (ValueError, AttributeError) as err:
-                raise ExportError("failed to parse platforms passed to exporter") from err
-            if bool(stated.os) != bool(stated.architecture):
-                raise ExportError("invalid image config: os and architecture must be specified together")
-            platform = stated if stated.os else platform
-        platform = platforms.normalize(platform)
-        return [ExportPlatform(platforms.format_all(platform), platform)]
+        """As `platforms_of`."""
+        return platforms_of(self.metadata, self.snapshots is not None)
 
     def find(self, name: str) -> tuple[Snapshot | None, bool]:
         """The tree of a platform, None for an empty one; and whether there is such a platform."""
@@ -135,6 +113,34 @@ class ExportContext:
                 except BuildkitError as err:
                     raise wrap(err, f"invalid SOURCE_DATE_EPOCH from frontend: {quote(text)}") from err
         return None
+
+
+def platforms_of(metadata: Mapping[str, bytes], several: bool) -> list[ExportPlatform]:
+    """The platforms of the result as an image: where it lists none, that of its configuration or this machine's.
+
+    Raises:
+        ExportError: a list that cannot be read.
+    """
+    text = metadata.get(KEY_PLATFORMS)
+    if text is not None:
+        found = _parse_platforms(text)
+        if not found:
+            raise ExportError("invalid empty platforms index for exporter")
+        return found
+    if several:
+        raise ExportError("unable to export multiple refs, missing platforms mapping")
+    platform = platforms.default_spec()
+    config = metadata.get(KEY_CONFIG)
+    if config is not None:
+        try:
+            stated = read_platform(json.loads(config) or {})
+        except (ValueError, AttributeError) as err:
+            raise ExportError("failed to parse platforms passed to exporter") from err
+        if bool(stated.os) != bool(stated.architecture):
+            raise ExportError("invalid image config: os and architecture must be specified together")
+        platform = stated if stated.os else platform
+    platform = platforms.normalize(platform)
+    return [ExportPlatform(platforms.format_all(platform), platform)]
 
 
 def _parse_platforms(text: bytes) -> list[ExportPlatform]:

@@ -8,20 +8,27 @@ joins them. `mode=delete` sends all platforms in one transfer, so that the clien
 
 from __future__ import annotations
 
+import hashlib
+import posixpath
 import stat as st
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from fake_buildkitd.exporters._source import ExportContext, ExportError, parse_epoch
 from fake_buildkitd.progress import VertexWriter
 from fake_buildkitd.store import walk
 from fake_buildkitd.store._fs import TreeFS
 from pybuildkit.client._solveopt import parse_local_exporter_mode
+from pybuildkit.golang import json
 from pybuildkit.golang.context import Context
 from pybuildkit.golang.errgroup import with_context
 from pybuildkit.golang.errors import BuildkitError, wrap
 from pybuildkit.golang.strconv import parse_bool
 from pybuildkit.session.filesync import copy_file_writer, copy_to_caller
 from pybuildkit.third_party import fsutil
+
+if TYPE_CHECKING:
+    from fake_buildkitd.attestations import Attestation
 
 
 class _TreeExporter:
@@ -38,6 +45,7 @@ class _TreeExporter:
             except BuildkitError as err:
                 raise wrap(err, f"non-bool value for platform-split: {attrs['platform-split']}") from err
         self.mode = parse_local_exporter_mode(attrs.get("mode", ""))
+        self._prefix = attrs.get("attestation-prefix", "")
 
     def split(self, source: ExportContext) -> bool:
         """Whether each platform gets a folder of its own."""
@@ -55,7 +63,33 @@ class _TreeExporter:
             if epoch is not None:
                 stat.mod_time = epoch * 1_000_000_000
 
-        return TreeFS(source.store, source.root(name), change), epoch
+        fs: fsutil.FS = TreeFS(source.store, source.root(name), change)
+        attested = source.attestations.get(name or source.image_platforms()[0].id) if source.attestations else None
+        return (self._attested(source, name, fs, attested, epoch) if attested else fs), epoch
+
+    def _attested(
+        self, source: ExportContext, name: str, fs: fsutil.FS, attested: Sequence[Attestation], epoch: int | None
+    ) -> fsutil.FS:
+        """A tree with a file for each thing that is attested of it."""
+        subjects: list[dict[str, object]] = []
+        for path, node in walk(source.root(name)):
+            if node.is_regular():
+                digits = (node.blob or hashlib.sha256().digest()).hex()
+                subjects.append({"name": path.decode("utf-8", "replace"), "digest": {"sha256": digits}})
+        added = fsutil.StaticFS()
+        names: set[str] = set()
+        for each in attested:
+            data = json.marshal_indent(each.statement(subjects), "", "  ").encode()
+            file = self._prefix + posixpath.basename(each.path)
+            if source.snapshots is not None and not self.split(source):
+                stem, extension = posixpath.splitext(file)
+                file = f"{stem}.{name.replace('/', '_')}{extension}"
+            if file in names:
+                raise ExportError(f"duplicate attestation path name {file}")
+            names.add(file)
+            mtime = epoch * 1_000_000_000 if epoch is not None else source.store.clock()
+            added.add(file, fsutil.Stat(mode=0o600, mod_time=mtime), data)
+        return fsutil.MergeFS(fs, added)
 
     @staticmethod
     def folder(name: str, epoch: int | None) -> fsutil.Stat:

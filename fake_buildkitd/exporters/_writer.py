@@ -30,6 +30,12 @@ from fake_buildkitd.progress import VertexWriter
 from fake_buildkitd.store import Snapshot
 from pybuildkit.golang import json, threads
 from pybuildkit.golang.context import Context
+from pybuildkit.third_party.platforms import Platform
+
+IN_TOTO = "application/vnd.in-toto+json"
+EMPTY = "application/vnd.oci.empty.v1+json"
+ATTESTATION_MANIFEST = "application/vnd.docker.attestation.manifest.v1+json"
+UNKNOWN = Platform(os="unknown", architecture="unknown")
 
 
 @dataclass
@@ -73,9 +79,13 @@ class ImageWriter:
         source: what is exported.
         options: how.
         writer: takes the statuses.
+        image_name: the image's names, joined by commas.
     """
 
-    def __init__(self, source: ExportContext, options: CommitOptions, writer: VertexWriter) -> None:
+    def __init__(
+        self, source: ExportContext, options: CommitOptions, writer: VertexWriter, image_name: str = ""
+    ) -> None:
+        self._image_name = image_name
         self._source = source
         self._options = options
         self._writer = writer
@@ -93,7 +103,8 @@ class ImageWriter:
         self._annotations.merge(parse_annotations(texts)[0])
         names = self._source.image_platforms()
         self._check_annotations()
-        if self._source.snapshots is None:
+        attested = any(self._source.attestations.get(each.id) for each in names)
+        if self._source.snapshots is None and not attested:
             if len(names) > 1:
                 raise ExportError("cannot export multiple platforms without multi-platform enabled")
             await self._commit_one(ctx, names[0])
@@ -130,11 +141,17 @@ class ImageWriter:
                 if not known:
                     raise ExportError(f"failed to find ref for ID {each.id}")
                 by_name.append((each, await self._layers(ctx, snapshot, each.id)))
+        if not oci and self._source.attestations:
+            raise ExportError('cannot export attestations with "oci-mediatypes=false"')
         manifests: list[Json] = []
+        attached: list[Json] = []
         for each, layers in by_name:
             annotations = self._annotations.platform(each.platform)
             manifest, _ = await self._manifest(each.id, layers, annotations)
             manifests.append(replace(manifest, platform=each.platform).to_json())
+            if self._source.attestations.get(each.id):
+                attached.append(self._attestation_manifest(each, manifest))
+        manifests += attached
         common = self._annotations.platform(None)
         index: Json = {
             "schemaVersion": 2,
@@ -191,3 +208,44 @@ class ImageWriter:
             self._result.add(config_descriptor, config)
         self._result.add(descriptor, data)
         return descriptor, config_descriptor
+
+    def _attestation_manifest(self, platform: ExportPlatform, target: Descriptor) -> Json:
+        """The manifest of what is attested of a platform's image, as an index has it."""
+        from fake_buildkitd.attestations import digest_map, package_url
+
+        names = [name for name in self._image_name.split(",") if name]
+        defaults: list[Json] = [
+            {"name": package_url(name, platform.platform), "digest": digest_map([target.digest])} for name in names
+        ]
+        layers: list[Json] = []
+        diff_ids: list[str] = []
+        for each in self._source.attestations[platform.id]:
+            text = json.marshal(each.statement(defaults)).encode()
+            note = {"in-toto.io/predicate-type": each.predicate_type}
+            layer = Descriptor(IN_TOTO, digest_of(text), len(text), note)
+            self._result.add(layer, text)
+            layers.append(layer.to_json())
+            diff_ids.append(layer.digest)
+        value: Json = {"schemaVersion": 2, "mediaType": OCI_MANIFEST}
+        if self._options.oci_artifact:
+            config = b"{}"
+            described = Descriptor(EMPTY, digest_of(config), len(config))
+            value["artifactType"] = ATTESTATION_MANIFEST
+            value["config"] = {**described.to_json(), "data": config}
+        else:
+            rootfs = {"type": "layers", "diff_ids": diff_ids or None}
+            parts = {"architecture": "unknown", "os": "unknown", "config": {}, "rootfs": rootfs}
+            config = json.marshal(parts).encode()
+            described = Descriptor(OCI_CONFIG, digest_of(config), len(config))
+            value["config"] = described.to_json()
+        value["layers"] = layers
+        if self._options.oci_artifact:
+            subject = Descriptor(target.media_type, target.digest, target.size)
+            value["subject"] = subject.to_json()
+        data = json.marshal_indent(value, "", "  ").encode()
+        notes = {"vnd.docker.reference.digest": target.digest, "vnd.docker.reference.type": "attestation-manifest"}
+        manifest = Descriptor(OCI_MANIFEST, digest_of(data), len(data), notes, UNKNOWN)
+        with step(self._writer, f"exporting attestation manifest {manifest.digest}"):
+            self._result.add(described, config)
+            self._result.add(manifest, data)
+        return manifest.to_json()

@@ -11,6 +11,7 @@ from typing import Protocol
 
 from fake_buildkitd.store import Snapshot
 from pybuildkit.client._graph import VertexWarning
+from pybuildkit.frontend.gateway.pb import gateway_pb2
 from pybuildkit.golang.context import Context
 from pybuildkit.solver.pb import ops_pb2 as pb
 from pybuildkit.third_party.platforms import Platform
@@ -31,11 +32,12 @@ class Ref(Protocol):
 
 @dataclass
 class FrontendResult:
-    """What a build gives: one tree or one for each name (a platform), and metadata for the exporters."""
+    """What a build gives: one tree or one for each name (a platform), metadata for the exporters, attestations."""
 
     ref: Ref | None = None
     refs: dict[str, Ref | None] | None = None
     metadata: dict[str, bytes] = field(default_factory=dict)
+    attestations: dict[str, list[tuple[gateway_pb2.Attestation, Ref]]] = field(default_factory=dict)
 
     def find(self, key: str) -> Ref | None:
         """The tree of a name, or the only one."""

@@ -43,8 +43,7 @@ def archive(
         "index.json": _index(root, names),
     }
     if docker:
-        with open_blob(root.digest) as file:
-            files["manifest.json"] = _docker_manifest(read_object(file.read(), "manifest"), names)
+        files["manifest.json"] = _docker_manifest(_only_manifest(root.digest, open_blob), names)
     yield from _member("blobs/", 0o755, tarfile.DIRTYPE, 0)
     folder = ""
     for blob in sorted(blobs, key=lambda blob: blob.digest):
@@ -91,6 +90,14 @@ def _index(root: Descriptor, names: Sequence[str]) -> bytes:
 def _tag(name: str) -> str:
     parsed = reference.parse_normalized_named(name)
     return parsed.tag or parsed.digest
+
+
+def _only_manifest(digest: str, open_blob: Opener) -> Json:
+    """The manifest of an image, or of the first one in an index."""
+    with open_blob(digest) as file:
+        value = read_object(file.read(), "manifest")
+    listed = objects(value.get("manifests"))
+    return _only_manifest(str(listed[0].get("digest")), open_blob) if listed else value
 
 
 def _docker_manifest(manifest: Json, names: Sequence[str]) -> bytes:
