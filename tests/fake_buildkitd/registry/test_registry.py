@@ -2,15 +2,7 @@
 
 from __future__ import annotations
 
-import gzip
-import hashlib
 import io
-import json
-import tarfile
-from collections.abc import Callable, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass, field
-from typing import Any
 
 import pytest
 
@@ -29,79 +21,11 @@ from pybuildkit.session import Manager
 from pybuildkit.third_party import platforms
 from pybuildkit.third_party.distribution import reference
 from tests.fake_buildkitd.helpers import tree_of
-from tests.fake_buildkitd.registry.servers import Answer, Request, http_server
+from tests.fake_buildkitd.registry.doubles import OCI, Registry, digest, served
+from tests.fake_buildkitd.registry.servers import Answer, Request
 
-Json = dict[str, Any]
 CTX = context.background()
-OCI = "application/vnd.oci.image."
 AMD64, ARM64 = platforms.parse("linux/amd64"), platforms.parse("linux/arm64")
-
-
-def digest(data: bytes) -> str:
-    return f"sha256:{hashlib.sha256(data).hexdigest()}"
-
-
-def layer(files: Mapping[str, bytes]) -> bytes:
-    """An uncompressed layer."""
-    out = io.BytesIO()
-    with tarfile.open(fileobj=out, mode="w") as archive:
-        for name, content in files.items():
-            info = tarfile.TarInfo(name)
-            info.size = len(content)
-            archive.addfile(info, io.BytesIO(content))
-    return out.getvalue()
-
-
-@dataclass
-class Registry:
-    """A registry with blobs and manifests by path; `hook` may answer in its place."""
-
-    host: str = ""
-    content: dict[str, tuple[str, bytes]] = field(default_factory=dict)
-    requests: list[Request] = field(default_factory=list)
-    hook: Callable[[Request], Answer | None] = lambda request: None
-
-    def answer(self, request: Request) -> Answer:
-        self.requests.append(request)
-        answer = self.hook(request)
-        if answer is not None:
-            return answer
-        kind, data = self.content.get(request.path, ("", b""))
-        if not kind:
-            return 404, {}, b"{}"
-        return 200, {"Content-Type": kind, "Docker-Content-Digest": digest(data)}, data
-
-    def blob(self, data: bytes, kind: str = "application/octet-stream") -> Json:
-        self.content[f"/v2/img/blobs/{digest(data)}"] = (kind, data)
-        return {"mediaType": kind, "digest": digest(data), "size": len(data)}
-
-    def manifest(self, value: Json, kind: str, tag: str = "") -> Json:
-        data = json.dumps(value).encode()
-        for name in (digest(data), tag):
-            self.content[f"/v2/img/manifests/{name}"] = (kind, data)
-        return {"mediaType": kind, "digest": digest(data), "size": len(data)}
-
-    def image(self, *files: Mapping[str, bytes], tag: str = "latest", diff_id: str = "") -> Json:
-        """An image with a layer for each set of files."""
-        layers = [layer(each) for each in files]
-        config = {
-            "os": "linux",
-            "architecture": "amd64",
-            "rootfs": {"type": "layers", "diff_ids": [diff_id or digest(each) for each in layers]},
-        }
-        kind = OCI + "manifest.v1+json"
-        blobs = [self.blob(gzip.compress(each, mtime=0), OCI + "layer.v1.tar+gzip") for each in layers]
-        described = self.blob(json.dumps(config).encode(), OCI + "config.v1+json")
-        value = {"schemaVersion": 2, "mediaType": kind, "config": described, "layers": blobs}
-        return self.manifest(value, kind, tag)
-
-
-@contextmanager
-def served():  # type: ignore[no-untyped-def]  # a Registry
-    registry = Registry()
-    with http_server(registry.answer) as host:
-        registry.host = host
-        yield registry
 
 
 def remote(registry: Registry, name: str = "img", push: bool = False) -> RemoteImage:
