@@ -24,6 +24,7 @@ from pybuildkit.third_party.containerd.remotes.docker._http import (
     connection_pool,
     failure_reason,
     is_loopback,
+    proxy_for,
     shown_url,
 )
 from pybuildkit.third_party.distribution.reference import DEFAULT_DOMAIN, Reference
@@ -154,7 +155,7 @@ class Repository:
     async def _look_up(self, ctx: Context, method: str, url: str) -> None:
         """Fail soon where there is no name service."""
         host = urlsplit(url).hostname or ""
-        if is_loopback(host) or _proxied(url):
+        if is_loopback(host) or proxy_for(url):
             return
         timed, stop = context.with_timeout(ctx, _LOOKUP_SECONDS)
         try:
@@ -168,12 +169,6 @@ class Repository:
             raise _failed(method, url, f"dial tcp: lookup {host}: i/o timeout") from err
         finally:
             stop()
-
-
-def _proxied(url: str) -> bool:
-    import urllib3
-
-    return isinstance(connection_pool(url), urllib3.ProxyManager)
 
 
 def _failed(method: str, url: str, reason: str) -> RequestError:

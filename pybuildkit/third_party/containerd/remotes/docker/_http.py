@@ -140,17 +140,25 @@ def connection_pool(url: str, tls: ssl.SSLContext | None = None) -> urllib3.Pool
         tls: the TLS settings; default: those of the system.
     """
     import ssl
-    import urllib.request
 
     import urllib3
 
-    tls = tls or ssl.create_default_context()
+    secure = urlsplit(url).scheme == "https"
+    context = tls or (ssl.create_default_context() if secure else None)
+    proxy = proxy_for(url)
+    if proxy:
+        return urllib3.ProxyManager(proxy, ssl_context=context, num_pools=1)
+    return urllib3.PoolManager(ssl_context=context, num_pools=1)
+
+
+def proxy_for(url: str) -> str:
+    """The proxy that the environment names for a URL; "" where there is none."""
+    import urllib.request
+
     parts = urlsplit(url)
-    proxy = urllib.request.getproxies_environment().get(parts.scheme, "")
+    proxy: str = urllib.request.getproxies_environment().get(parts.scheme, "")
     bypass = urllib.request.proxy_bypass_environment(parts.netloc)  # type: ignore[attr-defined]  # not in typeshed
-    if proxy and not bypass and not is_loopback(parts.hostname or ""):
-        return urllib3.ProxyManager(proxy, ssl_context=tls, num_pools=1)
-    return urllib3.PoolManager(ssl_context=tls, num_pools=1)
+    return "" if bypass or is_loopback(parts.hostname or "") else proxy
 
 
 def _check_url(method: str, url: str, secret: bool) -> None:
