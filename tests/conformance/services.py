@@ -35,6 +35,8 @@ _MISSING: dict[str, dict[str, str]] = {
         "health-timeout": _DOCKER + "takes no other time-out of the session's health",
         "oci-layout": _DOCKER + "has no oci-layout sources",
         "source-policy": _DOCKER + "has no source policies",
+        "secret-env": _DOCKER + "gives processes of a frontend's container no secrets as variables",
+        "solve-error": _DOCKER + "names no results in its errors",
         "signals": _DOCKER + "passes no signals to a process in a frontend's container",
     },
     "embedded": {

@@ -241,15 +241,16 @@ async def test_client_gateway_container_exit_codes(addr: str, rootfs: Path, code
 
 
 class Ready(Output):
-    """Tells when the process has said that it is ready."""
+    """Tells when the process has said that it is ready, by a text."""
 
-    def __init__(self) -> None:
+    def __init__(self, text: bytes = b"ready\n") -> None:
         super().__init__()
+        self.text = text
         self.event = asyncio.Event()
 
     async def write_all(self, data: bytes) -> None:
         await super().write_all(data)
-        if b"ready\n" in self.data:
+        if self.text in self.data:
             self.event.set()
 
 

@@ -53,9 +53,10 @@ def token_server(answer: Callable[[Request], Answer], tls: ssl.SSLContext | None
             for name, value in {"Content-Length": str(len(data)), **headers}.items():
                 self.send_header(name, value)
             self.end_headers()
-            self.wfile.write(data)
+            if self.command != "HEAD":
+                self.wfile.write(data)
 
-        do_GET = do_POST = _serve
+        do_GET = do_HEAD = do_POST = _serve
 
         def log_message(self, format: str, *args: object) -> None:
             pass
