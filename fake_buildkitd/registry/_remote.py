@@ -31,6 +31,7 @@ from pybuildkit.third_party.distribution.reference import Reference
 
 _ACCEPT = ", ".join([DOCKER_MANIFEST, DOCKER_LIST, OCI_MANIFEST, OCI_INDEX, "*/*"])
 _MAX_MANIFEST = 8 << 20
+_NO_HEAD = (405, 501)
 
 Report = Callable[[int, bool], None]
 
@@ -60,12 +61,12 @@ class RemoteImage:
         answer = await repository.request(ctx, "HEAD", url, headers={"Accept": _ACCEPT})
         if answer.status == 404:
             raise ImageNotFoundError(f"{self.ref}: not found")
-        if answer.status != 200:
+        if answer.status != 200 and answer.status not in _NO_HEAD:
             raise answer.error()
         digest = self.ref.digest or answer.headers.get("docker-content-digest", "")
         kind = answer.headers.get("content-type", "").partition(";")[0].strip()
         size = answer.headers.get("content-length", "")
-        if digest and size.isdigit() and kind in MANIFEST_TYPES | INDEX_TYPES:
+        if answer.status == 200 and digest and size.isdigit() and kind in MANIFEST_TYPES | INDEX_TYPES:
             return Descriptor(kind, digest, int(size))
         data = await self._get_manifest(ctx, self.ref.digest or self.ref.tag)
         return Descriptor(manifest_type(data), digest or digest_of(data), len(data))

@@ -166,6 +166,13 @@ async def test_a_manifest_of_an_unknown_kind() -> None:
             await remote(registry).resolve(CTX)
 
 
+async def test_a_registry_without_head() -> None:
+    with served() as registry:
+        made = registry.image({"a": b"1"})
+        registry.hook = lambda request: (405, {}, b"") if request.method == "HEAD" else None
+        assert (await remote(registry).resolve(CTX)).digest == made["digest"]
+
+
 async def test_a_configuration_of_endless_size() -> None:
     with served() as registry, pytest.raises(ImageError, match="is too large"):
         await remote(registry).blob(CTX, Descriptor("", digest(b""), 1 << 40))
