@@ -7,14 +7,14 @@ import re
 import shutil
 import socket
 import subprocess
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-from tests.daemons import RUN_OPTIONS, Result, run, write_tree
+from tests.daemons import RUN_OPTIONS, Result, real_addresses, run, write_tree
 
 BUILD = ["build", "--frontend=dockerfile.v0", "--local", "context=test", "--local", "dockerfile=test"]
 LOCAL = ["--output", "type=local,dest=out"]
@@ -158,3 +158,18 @@ def docker_push(addr: str, name: str) -> None:
         answer = b"".join(iter(lambda: sock.recv(65536), b""))
     assert b" 200 OK" in answer.split(b"\r\n")[0], answer
     assert b'"error"' not in answer, answer
+
+
+def docker_engine() -> Callable[..., str]:
+    """A function that runs Docker's own command on the Docker engine of the tests; skips where there is none."""
+    engines = [addr for addr in real_addresses() if kind(addr) == "docker"]
+    if not engines:
+        pytest.skip("PYBUILDKIT_TEST_ADDRS names no Docker engine")
+    command = [program("docker"), "-H", "unix://" + engines[0].removeprefix("docker://")]
+
+    def call(*argv: str) -> str:
+        result = subprocess.run([*command, *argv], capture_output=True, text=True, check=False)
+        assert result.returncode == 0, result.stderr
+        return result.stdout
+
+    return call

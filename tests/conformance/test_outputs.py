@@ -7,16 +7,24 @@ import json
 import os
 import tarfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from tests.conformance.services import build, last_line, need
+from tests.conformance import registry
+from tests.conformance.services import build, docker_engine, last_line, need
 
 DOCKERFILE = "FROM scratch\nCOPY a /made/a\n"
 
 
 def files() -> dict[str, str | bytes]:
     return {"Dockerfile": DOCKERFILE, "a": os.urandom(3000)}
+
+
+def blob(folder: Path, digest: str) -> dict[str, Any]:
+    """A JSON blob of a layout."""
+    loaded: dict[str, Any] = json.loads((folder / "blobs" / digest.replace(":", "/", 1)).read_bytes())
+    return loaded
 
 
 def blobs_are_whole(folder: Path) -> int:
@@ -35,6 +43,72 @@ def test_image_archive(addr: str, tmp_path: Path, kind: str) -> None:
         archive.extractall(tmp_path / "layout", filter="data")
     assert blobs_are_whole(tmp_path / "layout") >= 3
     assert (tmp_path / "layout/manifest.json").exists() == (kind == "docker")
+
+
+def test_docker_loads_the_archive(addr: str, tmp_path: Path) -> None:
+    """Debian's engine takes what `type=docker` gives: the layers, and the configuration."""
+    need(addr, "oci")
+    engine = docker_engine()
+    name = f"loaded-{os.urandom(6).hex()}:1"
+    context = {**files(), "Dockerfile": DOCKERFILE + "ENV E=1\n"}
+    output = ["--output", f"type=docker,dest=image.tar,name={name}"]
+    build(addr=addr, cwd=tmp_path, files=context, output=output)
+    try:
+        assert f"Loaded image: {name}" in engine("load", "-i", str(tmp_path / "image.tar"))
+        (loaded,) = json.loads(engine("image", "inspect", name))
+        assert "E=1" in loaded["Config"]["Env"]
+        assert loaded["Size"] == 3000
+    finally:
+        engine("rmi", "-f", name)
+
+
+def test_an_epoch_makes_equal_images(addr: str, tmp_path: Path) -> None:
+    need(addr, "oci")
+    context = files()
+    digests = set()
+    for number in range(2):
+        output = ["--output", f"type=oci,dest={number}.tar,rewrite-timestamp=true", "--metadata-file", "meta"]
+        flags = ["--opt", "build-arg:SOURCE_DATE_EPOCH=1000", "--no-cache"]
+        build(*flags, addr=addr, cwd=tmp_path, files=context, output=output)
+        digests.add(json.loads((tmp_path / "meta").read_text())["containerimage.digest"])
+    assert len(digests) == 1
+
+
+def test_a_base_image_keeps_its_layers(addr: str, tmp_path: Path) -> None:
+    need(addr, "oci")
+    with registry.serve(tmp_path / "registry") as where:
+        ref = where.push("img", {"from-the-image": os.urandom(2000)})
+        dockerfile = f"FROM {ref}\nCOPY Dockerfile /copied\n"
+        output = ["--output", "type=oci,dest=layout,tar=false"]
+        build(addr=addr, cwd=tmp_path, files={"Dockerfile": dockerfile}, output=output)
+        assert blobs_are_whole(tmp_path / "layout") == 4
+        index = json.loads((tmp_path / "layout/index.json").read_text())
+        manifest = blob(tmp_path / "layout", index["manifests"][0]["digest"])
+        assert len(manifest["layers"]) == 2
+        status, _ = where.request("HEAD", f"/v2/img/blobs/{manifest['layers'][0]['digest']}")
+        assert status == 200
+        config = blob(tmp_path / "layout", manifest["config"]["digest"])
+        assert config["config"]["Env"] == ["PATH=/bin"]
+        assert [entry["created_by"] for entry in config["history"]] == [
+            "the test",
+            "COPY Dockerfile /copied # buildkit",
+        ]
+
+
+def test_a_pushed_image_is_a_base_again(addr: str, tmp_path: Path) -> None:
+    need(addr, "image-store")
+    context = files()
+    with registry.htpasswd_registry(tmp_path / "registry", "user", "planted") as where:
+        env = registry.docker_config(tmp_path / "login", {where.host: ("user", "planted")})
+        output = ["--output", f"type=image,name={where.host}/img:1,push=true", "--metadata-file", "meta"]
+        build(addr=addr, cwd=tmp_path, files=context, output=output, env=env)
+        pinned = json.loads((tmp_path / "meta").read_text())["containerimage.digest"]
+        dockerfile = f"FROM {where.host}/img:1@{pinned}\nCOPY Dockerfile /again\n"
+        build(addr=addr, cwd=tmp_path, files={"Dockerfile": dockerfile}, env=env)
+        refused = build(addr=addr, cwd=tmp_path, files=context, output=output, ok=False)
+    assert (tmp_path / "out/made/a").read_bytes() == context["a"]
+    assert f"failed to push {where.host}/img:1: " in last_line(refused)
+    assert "401 Unauthorized" in last_line(refused)
 
 
 def test_image_layout_is_a_source_again(addr: str, tmp_path: Path) -> None:
