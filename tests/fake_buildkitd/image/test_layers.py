@@ -5,9 +5,11 @@ from __future__ import annotations
 import gzip
 import hashlib
 import io
+import os
 import stat
 import tarfile
 from collections.abc import Mapping
+from pathlib import Path
 from typing import BinaryIO
 
 import pytest
@@ -19,7 +21,7 @@ from fake_buildkitd.image import Compression, ImageError, export_layers
 from fake_buildkitd.image._apply import apply_layer
 from fake_buildkitd.image._layers import LayerFS, layer_tree, parse_compression
 from fake_buildkitd.image._spec import blob_key
-from fake_buildkitd.store import MemoryStore, Node, Tree, empty_root, set_steps, steps_of
+from fake_buildkitd.store import DiskStore, MemoryStore, Node, Store, Tree, empty_root, set_steps, steps_of
 from pybuildkit.golang.errors import BuildkitError
 from pybuildkit.third_party.fsutil._tarwriter import tar_stream
 from tests.fake_buildkitd.helpers import tree_of
@@ -27,7 +29,7 @@ from tests.fake_buildkitd.helpers import tree_of
 SECOND = 1_000_000_000
 
 
-def packed(store: MemoryStore, lower: Node, upper: Node) -> io.BytesIO:
+def packed(store: Store, lower: Node, upper: Node) -> io.BytesIO:
     """The archive of what `upper` adds to `lower`."""
     return io.BytesIO(b"".join(tar_stream(LayerFS(store, layer_tree(lower, upper)))))
 
@@ -45,7 +47,7 @@ def archive_of(*members: tuple[str, bytes | None]) -> io.BytesIO:
     return io.BytesIO(out.getvalue())
 
 
-def tree(store: MemoryStore, files: Mapping[str, bytes | None]) -> Node:
+def tree(store: Store, files: Mapping[str, bytes | None]) -> Node:
     """A tree of files (a content) and directories (None)."""
     return apply_layer(store, None, archive_of(*files.items()), "")
 
@@ -99,7 +101,7 @@ def trees(draw: st.DrawFn) -> dict[str, tuple[str, int, bytes]]:
     return kept
 
 
-def build(store: MemoryStore, entries: Mapping[str, tuple[str, int, bytes]]) -> Node:
+def build(store: Store, entries: Mapping[str, tuple[str, int, bytes]]) -> Node:
     """The tree of entries."""
     made = Tree()
     for path, (kind, mode, data) in sorted(entries.items()):
@@ -216,16 +218,26 @@ def test_layers_of_steps() -> None:
     assert len(export_layers(store, second, Compression())) == 1
 
 
-def test_layer_blobs_go_with_their_snapshot() -> None:
-    store = MemoryStore()
-    snapshot = store.commit(tree(store, {"a": b"1"}))
+@pytest.mark.parametrize("size", [1, 200_000])
+@pytest.mark.parametrize("kept", ["memory", "disk"])
+def test_layer_blobs_go_with_their_snapshot(tmp_path: Path, kept: str, size: int) -> None:
+    store: Store = MemoryStore() if kept == "memory" else DiskStore(str(tmp_path / "state"))
+    snapshot = store.commit(tree(store, {"a": os.urandom(size)}))
     (layer,) = export_layers(store, snapshot, Compression())
+    key = blob_key(layer.descriptor.digest)
     other = store.commit(tree(store, {"b": b"2"}))
     store.remove([other.id])
-    assert store.get_blob(blob_key(layer.descriptor.digest))
+    if kept == "disk":
+        store.close()
+        store = DiskStore(str(tmp_path / "state"))
+        again = store.get(snapshot.id)
+        assert again is not None
+        assert export_layers(store, again, Compression()) == [layer]
+    assert store.get_blob(key)
     store.remove([snapshot.id])
-    with pytest.raises(KeyError):
-        store.get_blob(blob_key(layer.descriptor.digest))
+    with pytest.raises((KeyError, FileNotFoundError)):
+        store.get_blob(key)
+    store.close()
 
 
 def test_times_later_than_the_epoch() -> None:
