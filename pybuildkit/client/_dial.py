@@ -109,6 +109,11 @@ def resolve(address: str, credentials: Credentials | None = None) -> Target:
         check_plain_text(parsed, credentials)
         return Target(dial=_tcp_dialer(parsed.host, tls, server_name), authority=authority, address=address)
     if parsed.scheme == "unix":
+        if parsed.host:
+            raise BuildkitError(
+                f"failed to dial {quote(url.redacted(address))} . make sure buildkitd is running: failed to exit idle "
+                f"mode: failed to start resolver: invalid (non-empty) authority: {parsed.host}"
+            )
         path = parsed.opaque or parsed.path
         return Target(dial=_unix_dialer(path, tls, server_name), authority=authority or "localhost", address=address)
     return Target(dial=_tcp_dialer(address, tls, server_name), authority=authority or "localhost", address=address)
@@ -224,13 +229,13 @@ def split_host_port(address: str) -> tuple[str, str]:
     if address.startswith("["):
         host, bracket, rest = address[1:].partition("]")
         if not bracket or not rest.startswith(":"):
-            raise DialError(f"dial tcp: address {address}: missing port in address")
+            raise DialError(f"dial tcp: address {url.redacted(address)}: missing port in address")
         return host, rest[1:]
     host, colon, port = address.rpartition(":")
     if not colon:
-        raise DialError(f"dial tcp: address {address}: missing port in address")
+        raise DialError(f"dial tcp: address {url.redacted(address)}: missing port in address")
     if ":" in host:
-        raise DialError(f"dial tcp: address {address}: too many colons in address")
+        raise DialError(f"dial tcp: address {url.redacted(address)}: too many colons in address")
     return host, port
 
 
@@ -306,7 +311,7 @@ def proxy_for(host: str, port: str) -> url.URL | None:
     try:
         parsed = url.parse(value if "://" in value else f"http://{value}")
     except url.URLError as err:
-        raise DialError(f"invalid proxy address {quote(value)}: {err}", err) from err
+        raise DialError(f"invalid proxy address {quote(url.redacted(value))}: {err}", err) from err
     return parsed
 
 

@@ -19,6 +19,15 @@ class URLError(BuildkitError):
     """A text that is no URL: `parse "TEXT": REASON`."""
 
 
+def redacted(text: str) -> str:
+    """The text with `xxxxx` in place of the password of each URL in it, as Go's `URL.Redacted` has it."""
+    if "@" not in text:
+        return text
+    import re
+
+    return re.sub(r"(://[^\s/@:]*):[^\s/]*@", r"\1:xxxxx@", text)
+
+
 class URL:
     """A parsed URL: `scheme` in lower case, `host` with its port, `path` decoded, `raw_query` as written.
 
@@ -202,7 +211,7 @@ def parse(text: str) -> URL:
         shown = text
         url.fragment = _decode(fragment)
     except URLError as err:
-        raise URLError(f"parse {quote(shown)}: {err}") from None
+        raise URLError(f"parse {quote(redacted(shown))}: {err}") from None
     return url
 
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import base64
+import os
 import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
 
 from tests.conformance import registry
-from tests.conformance.services import BUILD, LOCAL, make_key, need
+from tests.conformance.services import BUILD, LOCAL, make_key, need, program
 from tests.daemons import RUN_OPTIONS, finish, read_until, run, start, write_tree
 
 SECRET, VARIABLE, PASSWORD = "PlantedInAFile", "PlantedInAVariable", "PlantedPassword"
@@ -89,3 +91,74 @@ def test_planted_values_in_no_process_title(
     assert code == 1
     for name, value in planted(tmp_path, []).items():
         assert not any(value in text for text in shown), name
+
+
+ADDRESSES = [
+    "ssh://user:{}@127.0.0.1:1/x",
+    "tcp://user:{}@127.0.0.1:1",
+    "tcp://user:{}@127.0.0.1:x",
+    "tcp://user:part@{}@127.0.0.1:1",
+    "unix://user:{}@host/x",
+    "nosuch://user:{}@host",
+    "http://user:{}@%zz",
+    "embedded://user:{}@host/x",
+]
+
+
+@pytest.mark.parametrize("address", ADDRESSES)
+def test_password_of_an_address_is_not_shown(tmp_path: Path, address: str) -> None:
+    """Neither by the error nor by the stack below it, which names the command line."""
+    result = run("--debug", "--timeout", "2", "debug", "info", addr=address.format(PASSWORD), cwd=tmp_path)
+    assert result.code == 1
+    assert " debug info\n" in result.stderr
+    assert PASSWORD not in result.stderr
+
+
+@pytest.mark.parametrize("proxy", ["http://user:{}@127.0.0.1:1", "http://user:{}@%zz", "nosuch://user:{}@127.0.0.1:1"])
+def test_password_of_a_proxy_is_not_shown(tmp_path: Path, proxy: str) -> None:
+    env = {"HTTPS_PROXY": proxy.format(PASSWORD)}
+    result = run("--debug", "--timeout", "2", "debug", "info", addr="tcp://host.invalid:1", cwd=tmp_path, env=env)
+    assert result.code == 1
+    assert PASSWORD not in result.stderr
+
+
+CONFIGURATIONS = [
+    '{"auths": {"HOST": {"auth": "%s',
+    '{"auths": {"HOST": {"auth": "%s"}}}',
+    '{"auths": {"HOST": {"password": ["%s"]}}}',
+    '{"credsStore": 5, "auths": {"HOST": {"identitytoken": "%s"}}}',
+    '{"credHelpers": {"HOST": "planted"}}',
+]
+
+
+@pytest.mark.parametrize("text", CONFIGURATIONS)
+@pytest.mark.parametrize("by", ["file", "variable"])
+def test_malformed_credentials_are_not_quoted(real_addr: str, tmp_path: Path, text: str, by: str) -> None:
+    """What is wrong with Docker's configuration, or with a helper's answer, is told without what it says."""
+    need(real_addr, "pull")
+    write_tree(tmp_path, {"bin/docker-credential-planted": f'#!/bin/sh\necho \'{{"Secret": "{PASSWORD}" oops\'\n'})
+    (tmp_path / "bin/docker-credential-planted").chmod(0o755)
+    with registry.htpasswd_registry(tmp_path / "registry", "user", "other") as where:
+        content = (text % PASSWORD if "%s" in text else text).replace("HOST", where.host)
+        write_tree(tmp_path, {"login/config.json": content if by == "file" else "{}"})
+        env = {"DOCKER_CONFIG": str(tmp_path / "login"), "PATH": f"{tmp_path}/bin:{os.environ['PATH']}"}
+        env |= {"DOCKER_AUTH_CONFIG": content} if by == "variable" else {}
+        write_tree(tmp_path / "test", {"Dockerfile": f"FROM {where.host}/img\n"})
+        result = run("--debug", *BUILD, "--trace", "trace", *LOCAL, addr=real_addr, cwd=tmp_path, env=env)
+    assert result.code == 1
+    assert PASSWORD not in result.stderr
+    assert PASSWORD.encode() not in (tmp_path / "trace").read_bytes()
+
+
+def test_sealed_keys_are_not_quoted(addr: str, tmp_path: Path) -> None:
+    """A key with a passphrase, for ssh and for TLS: nobody is asked, and no part of it is shown."""
+    key = tmp_path / "key"
+    command = ["ssh-keygen", "-q", "-t", "ed25519", "-N", PASSWORD, "-C", "planted", "-f", str(key)]
+    program("ssh-keygen")
+    subprocess.run(command, check=True, stdin=subprocess.DEVNULL)
+    write_tree(tmp_path / "test", {"Dockerfile": "FROM scratch\nCOPY Dockerfile /\n"})
+    result = run("--debug", *BUILD, "--ssh", f"default={key}", *LOCAL, addr=addr, cwd=tmp_path)
+    assert result.code == 1
+    assert "passphrase" in result.stderr
+    assert not any(line in result.stderr for line in key.read_text().splitlines()[1:-1])
+    assert PASSWORD not in result.stderr

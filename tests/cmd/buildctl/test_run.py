@@ -121,3 +121,10 @@ def test_a_client_key_with_a_passphrase_is_not_asked_for(tmp_path: Path) -> None
     assert code == 1
     assert stderr.startswith("error: could not read certificate/key: tls: ")
     assert len(stderr.splitlines()) == 1
+
+
+def test_a_unix_address_with_a_host() -> None:
+    """Two slashes are not enough: the path's first part would be taken for a host."""
+    error = 'failed to dial "unix://run/x.sock" . make sure buildkitd is running: failed to exit idle mode: '
+    error += "failed to start resolver: invalid (non-empty) authority: run"
+    assert run_in_process("--addr", "unix://run/x.sock", "debug", "info") == (1, "", f"error: {error}\n")

@@ -1,7 +1,7 @@
 """Where an error came from, for `--debug`: the daemon's stacks, then this program's.
 
 Mirrors the stack formatter of util/stack, v0.32.2: for each stack the process' id, version and command line, then a
-function and its place for each frame, innermost first, and an empty line.
+function and its place for each frame, innermost first, and an empty line. Differs: passwords in URLs are masked.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import traceback
 
 from pybuildkit.cmd.buildctl._version import VERSION
 from pybuildkit.golang import errors
+from pybuildkit.golang.url import redacted
 from pybuildkit.util import stack
 
 
@@ -20,7 +21,7 @@ def format_stacks(err: BaseException) -> str:
     out = [stack.format_stacks(err)]
     innermost = [layer for layer in errors.layers(err) if layer.__traceback__ is not None]
     if innermost:
-        out.append(f"{os.getpid()} {VERSION} {' '.join(sys.argv)}\n")
+        out.append(f"{os.getpid()} {VERSION} {redacted(' '.join(sys.argv))}\n")
         frames = reversed(traceback.extract_tb(innermost[-1].__traceback__))
         out.extend(f"{frame.name}\n\t{frame.filename}:{frame.lineno}\n" for frame in frames)
         out.append("\n")
