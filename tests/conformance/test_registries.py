@@ -103,3 +103,30 @@ def test_token_server_that_refuses(addr: str, tmp_path: Path) -> None:
     assert "401" in last_line(result)
     assert "wrong-and-planted" not in result.stderr
     assert registry.basic(USER, "wrong-and-planted").split()[1] not in result.stderr
+
+
+def test_a_login_is_in_no_record_of_a_build(addr: str, tmp_path: Path) -> None:
+    """Pull, push and cache with one password; it is in nothing that the build prints or writes."""
+    need(addr, "image-store", "registry-export")
+    secret = f"planted-{os.urandom(8).hex()}"
+    with registry.htpasswd_registry(tmp_path / "registry", USER, secret) as where:
+        ref, content = image(where)
+        env = registry.docker_config(tmp_path / "login", {where.host: (USER, secret)})
+        flags = [
+            *("--export-cache", f"type=registry,ref={where.host}/cache:1"),
+            *("--import-cache", f"type=registry,ref={where.host}/cache:1"),
+            *("--trace", "trace", "--metadata-file", "meta", "--ref-file", "ref", "--debug"),
+            *("--opt", "attest:provenance=mode=max"),
+        ]
+        output = [*("-o", f"type=image,name={where.host}/made:1,push=true"), *("-o", "type=local,dest=out")]
+        files = {"Dockerfile": DOCKERFILE.format(ref)}
+        result = build(*flags, addr=addr, cwd=tmp_path, files=files, env=env, output=output)
+        pushed = where.request("HEAD", "/v2/made/manifests/1", Accept="application/vnd.oci.image.index.v1+json")
+    assert pushed[0] == 200
+    assert (tmp_path / "out/from-the-image").read_bytes() == content
+    planted = [secret.encode(), registry.basic(USER, secret).split()[1].encode()]
+    written = [path for path in tmp_path.rglob("*") if path.is_file() and "login" not in path.parts]
+    records = {"stderr": result.stderr.encode(), "stdout": result.stdout}
+    records |= {str(path): path.read_bytes() for path in written if "registry" not in path.parts}
+    assert {"meta", "ref", "trace"} <= {path.name for path in written}
+    assert not [name for name, data in records.items() for each in planted if each in data]
