@@ -268,3 +268,42 @@ def test_compressions() -> None:
     attrs = {"compression": "uncompressed", "force-compression": "", "compression-level": "3"}
     assert parse_compression(attrs) == Compression("uncompressed", 3, True)
     assert attrs == {}
+
+
+def every_kind() -> bytes:
+    """An archive with every kind of member, long names and attributes."""
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w", format=tarfile.PAX_FORMAT) as archive:
+        kinds = [
+            (tarfile.DIRTYPE, "d", ""),
+            (tarfile.REGTYPE, "d/f", ""),
+            (tarfile.LNKTYPE, "d/h", "d/f"),
+            (tarfile.SYMTYPE, "s", "/d"),
+            (tarfile.REGTYPE, "s/through", ""),
+            (tarfile.CHRTYPE, "c", ""),
+            (tarfile.FIFOTYPE, "p", ""),
+            (tarfile.REGTYPE, "d/.wh.gone", ""),
+            (tarfile.REGTYPE, 150 * "n", ""),
+        ]
+        for kind, name, link in kinds:
+            info = tarfile.TarInfo(name)
+            info.type, info.linkname, info.mode = kind, link, 0o644
+            info.size = 3 if kind == tarfile.REGTYPE else 0
+            info.pax_headers = {"SCHILY.xattr.user.x": "y", "mtime": "12.5"}
+            archive.addfile(info, io.BytesIO(b"abc"))
+    return out.getvalue()
+
+
+@settings(max_examples=300, deadline=None, derandomize=True)
+@given(changes=st.lists(st.tuples(st.integers(0, len(every_kind()) - 1), st.integers(0, 255)), min_size=1, max_size=4))
+def test_a_mutated_layer_is_an_error_or_a_tree(changes: list[tuple[int, int]]) -> None:
+    data = bytearray(every_kind())
+    for position, value in changes:
+        data[position] = value
+    store = MemoryStore()
+    try:
+        root = apply_layer(store, None, io.BytesIO(data), "")
+    except BuildkitError:
+        return
+    for name in plain(root):
+        assert b".." not in name.split(b"/")
