@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 import time
 import uuid
 from pathlib import Path
@@ -10,11 +11,13 @@ from pathlib import Path
 import pytest
 
 from pybuildkit import client
+from pybuildkit.frontend.gateway.pb import ExitError
 from pybuildkit.golang import context, errors
 from pybuildkit.golang.chan import Chan
 from pybuildkit.golang.errors import BuildkitError
-from pybuildkit.solver.errdefs import SourceError, print_source, sources
+from pybuildkit.solver.errdefs import SourceError, VertexError, print_source, sources
 from pybuildkit.third_party import fsutil
+from tests.conformance.services import need
 
 
 def dockerfile(text: str) -> fsutil.StaticFS:
@@ -80,6 +83,33 @@ async def test_errors_name_the_source_line(addr: str, tmp_path: Path) -> None:
     assert errors.find(caught.value, SourceError) is not None
     shown = "".join(print_source(source) for source in sources(caught.value))
     assert ">>> NOSUCH thing" in shown
+
+
+async def test_failed_step_is_told_by_its_parts(addr: str, tmp_path: Path, busybox: Path) -> None:
+    """A caller finds the exit code, the step and its place in the Dockerfile without reading any text."""
+    need(addr, "run", "solve-error")
+    shutil.copy(busybox, tmp_path / "busybox")
+    text = 'FROM scratch\nCOPY busybox /\nRUN ["/busybox", "sh", "-c", "exit 7"]\n'
+    (tmp_path / "Dockerfile").write_text(text)
+    files = fsutil.new_fs(str(tmp_path))
+    opt = client.SolveOpt(
+        frontend="dockerfile.v0",
+        frontend_attrs={"force-network-mode": "host"},
+        local_mounts={"context": files, "dockerfile": files},
+        allowed_entitlements=["network.host"],
+    )
+    ctx = context.background()
+    async with await client.new(ctx, addr) as connection:
+        with pytest.raises(BuildkitError, match="exit code: 7") as caught:
+            await connection.solve(ctx, None, opt)
+    ended = errors.find(caught.value, ExitError)
+    assert ended is not None
+    assert ended.exit_code == 7
+    vertex = errors.find(caught.value, VertexError)
+    assert vertex is not None
+    assert vertex.detail.digest.startswith("sha256:")
+    (source,) = sources(caught.value)
+    assert [span.start.line for span in source.ranges] == [3]
 
 
 async def test_credentials_go_with_every_call(addr: str) -> None:
