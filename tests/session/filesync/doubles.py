@@ -1,0 +1,84 @@
+"""File systems that have much content without a disk, or stall."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+
+from pybuildkit.third_party.fsutil import Entry, File, MemoryFile, Stat
+
+_BLOCK = bytes(range(256)) * 4096
+
+
+class _EndlessFile:
+    def __init__(self, fs: Endless, size: int) -> None:
+        self._fs = fs
+        self._left = size
+
+    def fileno(self) -> int:
+        return -1
+
+    def read(self, n: int, /) -> bytes:
+        data = _BLOCK[: min(n, self._left)]
+        self._left -= len(data)
+        self._fs.read += len(data)
+        return data
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+
+class Endless:
+    """Files of given sizes, with content that is made when it is read.
+
+    Attributes:
+        read: bytes read so far.
+    """
+
+    def __init__(self, **sizes: int) -> None:
+        self.read = 0
+        self._sizes = {name.encode(): size for name, size in sizes.items()}
+
+    def walk(self, target: bytes = b"") -> Iterator[Entry]:
+        """See FS."""
+        for name in sorted(self._sizes):
+            yield Entry(name, False, Stat(name, 0o644, size=self._sizes[name]))
+
+    def open(self, path: bytes) -> File:
+        """See FS."""
+        return _EndlessFile(self, self._sizes[path])
+
+
+class Stalling:
+    """One file `f`; the step named `where` ("walk", "open" or "read") hangs until `release` is set.
+
+    Attributes:
+        entered: set when it hangs.
+    """
+
+    def __init__(self, where: str) -> None:
+        self.entered = threading.Event()
+        self.release = threading.Event()
+        self._where = where
+
+    def _step(self, name: str) -> None:
+        if name == self._where:
+            self.entered.set()
+            self.release.wait(60)
+
+    def walk(self, target: bytes = b"") -> Iterator[Entry]:
+        """See FS."""
+        self._step("walk")
+        yield Entry(b"f", False, Stat(b"f", 0o644, size=4))
+
+    def open(self, path: bytes) -> File:
+        """See FS."""
+        self._step("open")
+        stalling = self
+
+        class Slow(MemoryFile):
+            def read(self, n: int, /) -> bytes:
+                stalling._step("read")
+                return super().read(n)
+
+        return Slow(b"data")
