@@ -10,7 +10,10 @@ the others are asked for.
 
 from __future__ import annotations
 
+import itertools
 import secrets
+import stat as st
+import struct
 from collections.abc import Callable
 from typing import Protocol
 
@@ -30,6 +33,7 @@ from pybuildkit.third_party.fsutil._packet import (
     error_packet,
     request_packet,
 )
+from pybuildkit.third_party.fsutil._receiver import METADATA_PATH
 
 Progress = Callable[[int, bool], None]
 
@@ -48,7 +52,8 @@ class TreeReceiver:
     Args:
         store: takes the contents.
         base: the tree to compare with, or None to ask for everything.
-        wants: called with a file's name; False leaves its content away (a transfer of metadata only).
+        wants: makes it a transfer of metadata: called with each entry; one that it wants comes whole, with its
+            directories, and the list of all entries is a file of the tree, `.fsutil-metadata`.
     """
 
     def __init__(
@@ -67,6 +72,7 @@ class TreeReceiver:
         self._count = 0
         self._listed = False
         self._asked_to_end = False
+        self._metadata = bytearray()
 
     def feed(self, packets: list[bytes]) -> list[bytes]:
         """Take packets from the sender; the packets for it.
@@ -84,6 +90,7 @@ class TreeReceiver:
             if self._listed and not self._pending and not self._asked_to_end:
                 self._asked_to_end = True
                 self._finish_links()
+                self._finish_metadata()
                 out.append(FIN_PACKET)
         return out
 
@@ -128,9 +135,34 @@ class TreeReceiver:
         assert directory.children is not None
         if stat.is_dir():
             self._dirs.append((stat.path, node, old if old is not None and old.is_dir() else None))
-        elif node.is_regular():
+        if self._wants is not None and not self._wanted_entry(stat, node):
+            return
+        if node.is_regular():
             node = self._file(index, stat, node, old, out)
         directory.children[name] = node
+
+    def _wanted_entry(self, stat: fsutil.Stat, node: Node) -> bool:
+        """In a transfer of metadata, note an entry; one that is wanted brings the directories it is in."""
+        assert self._wants is not None
+        if stat.path == METADATA_PATH:
+            return False
+        body = stat.marshal()
+        self._metadata += struct.pack("<I", len(body)) + body
+        if not self._wants(stat.path, stat):
+            return False
+        for (_, parent, _), (path, child, _) in itertools.pairwise(self._dirs):
+            if child is not node:
+                assert parent.children is not None
+                parent.children[path.rpartition(b"/")[2]] = child
+        return True
+
+    def _finish_metadata(self) -> None:
+        if self._wants is None:
+            return
+        assert self.root.children is not None
+        node = Node(mode=st.S_IFREG | 0o644, size=len(self._metadata))
+        node.blob = self._store.put_blob(bytes(self._metadata))
+        self.root.children[METADATA_PATH] = node
 
     def _file(self, index: int, stat: fsutil.Stat, node: Node, old: Node | None, out: list[bytes]) -> Node:
         if stat.linkname:
@@ -144,9 +176,6 @@ class TreeReceiver:
         if old is not None and _same(old, node):
             node.blob = old.blob
             node.digest = old.digest if not old.inode else None
-            return node
-        if self._wants is not None and not self._wants(stat.path, stat):
-            node.size = 0
             return node
         self._pending[index] = (node, self._store.blob_writer())
         out.append(request_packet(index))

@@ -40,7 +40,6 @@ _MISSING: dict[str, dict[str, str]] = {
         "signals": _DOCKER + "passes no signals to a process in a frontend's container",
     },
     "embedded": {
-        "metadata-only": _EMBEDDED + "knows no metadata-only transfer",
         "run": _EMBEDDED + "runs no containers",
         "containers": _EMBEDDED + "runs no containers",
     },
