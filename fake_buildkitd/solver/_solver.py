@@ -19,6 +19,7 @@ from typing import Protocol
 
 from fake_buildkitd.errors import ContentCacheError, OpError, UnsupportedError
 from fake_buildkitd.progress import Progress, VertexWriter
+from fake_buildkitd.solver._build import Nesting, definition_input, nested_graph
 from fake_buildkitd.solver._fileop import output_bases, selectors, solve_file_op
 from fake_buildkitd.solver._graph import Edge, Vertex, walk
 from fake_buildkitd.solver._mergediff import Layer, diff, merge
@@ -159,6 +160,7 @@ class JobSolver:
         self._running: dict[str, asyncio.Task[Result]] = {}
         self._writers: dict[str, VertexWriter] = {}
         self._diffs: dict[str, Layer] = {}
+        self._nesting = Nesting()
         self._ctx, self._cancel = context.with_cancel(context.background())
 
     async def solve(self, ctx: Context, edge: Edge) -> Snapshot | None:
@@ -260,6 +262,8 @@ class JobSolver:
             return await self._source(ctx, vertex)
         if kind == "file":
             return await self._file(ctx, vertex, inputs)
+        if kind == "build":
+            return await self._build(ctx, vertex, inputs)
         if kind in ("merge", "diff"):
             return await self._layers(ctx, vertex, inputs)
         if kind == "passthrough":
@@ -272,10 +276,7 @@ class JobSolver:
         raise await self._unsupported(vertex, kind)
 
     async def _unsupported(self, vertex: Vertex, kind: str | None) -> BuildkitError:
-        what = {
-            "exec": "RUN: this daemon cannot run processes",
-            "build": "nested builds: this daemon cannot solve a definition that a build makes",
-        }.get(kind or "", f"invalid op type {kind}")
+        what = "RUN: this daemon cannot run processes" if kind == "exec" else f"invalid op type {kind}"
         err = UnsupportedError(what) if kind else BuildkitError("unknown op type <nil>")
         self._writers[vertex.digest].start()(err)
         return err
@@ -336,6 +337,30 @@ class JobSolver:
             self._writers[vertex.digest].start()(failed)
             keyless = wrap(failed, "failed to compute cache key")
             raise ContentCacheError(keyless, position) from keyless
+
+    async def _build(self, ctx: Context, vertex: Vertex, inputs: list[tuple[Result, int]]) -> Result:
+        writer = self._writers[vertex.digest]
+        op = vertex.op.build
+        key = _key("build", [op.SerializeToString(deterministic=True).hex(), *(f"{r.key}#{i}" for r, i in inputs)])
+        known = None if vertex.ignore_cache else self._lookup(vertex, key, writer)
+        if known is not None:
+            return known
+        for result, _ in inputs:
+            await self._need(ctx, result)
+            result.use()
+        done = writer.start()
+        try:
+            result, index = inputs[definition_input(op, len(inputs))]
+            graph = await asyncio.to_thread(nested_graph, op, result.root(index), self.store.get_blob)
+            self._nesting.enter(vertex, graph)
+            snapshot = await self.solve(ctx, graph)
+        except BaseException as err:
+            done(err if isinstance(err, BuildkitError | OSError) else context.CanceledError())
+            raise
+        done(None)
+        if snapshot is not None:
+            self.store.cache(f"{key}#0", snapshot)
+        return Result([snapshot], key)
 
     async def _layers(self, ctx: Context, vertex: Vertex, inputs: list[tuple[Result, int]]) -> Result:
         op = vertex.op
