@@ -154,7 +154,7 @@ class _Copier:
         taken, excluded = self._takes(relative)
         if not taken and not node.is_dir():
             return
-        existing = self.target.lstat(target)
+        existing = self._existing(target, relative)
         if taken:
             if self.info.always_replace and existing is not None and not (node.is_dir() and existing.is_dir()):
                 self.target.remove(target)
@@ -170,6 +170,14 @@ class _Copier:
             fresh.inode = self._inode(node.inode)
         self.target.put(target, fresh)
         self.target.touch_parent(target, self.info.now)
+
+    def _existing(self, target: bytes, relative: bytes) -> Node | None:
+        existing = self.target.lstat(target)
+        if existing is None and relative:
+            above = self.target.lstat(parent_of(target)[0])
+            if above is not None and not above.is_dir():
+                raise wrap(PathError("lstat", target, errno.ENOTDIR), f"failed to stat {_shown(target)}")
+        return existing
 
     def _takes(self, relative: bytes) -> tuple[bool, bool]:
         """Whether the patterns take a path, and whether an exclude pattern matches it."""

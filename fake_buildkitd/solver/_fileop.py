@@ -277,6 +277,7 @@ def mkfile(store: Store, tree: Tree, action: pb.FileActionMkFile, owner: Owner |
     node.blob, node.size = store.put_blob(action.data), len(action.data)
     if owner is not None:
         node.uid, node.gid = owner
+        node.mode &= ~(st.S_ISUID | (st.S_ISGID if node.mode & st.S_IXGRP else 0))  # as chown(2) does
     time = _time(action.timestamp)
     node.mtime = time if time is not None else now
     tree.put(path, node)

@@ -2,9 +2,9 @@
 
 Mirrors what snapshot/merge.go and diffapply of v0.32.2 do to the resulting trees.
 
-A merge lays trees over each other, later ones on top: directories are joined with the attributes of the last,
-anything else replaces what was there. A difference is a tree of what the upper one adds or changes, and of what it
-deletes; since trees here have no marks for deletions, a difference also remembers the deleted paths for merges.
+A layer is what one step changed: a tree of what it added or changed, with the directories above that, and the paths
+that it removed. Layers are laid over each other, later ones on top: what a layer removed goes first, then directories
+are joined with the attributes of the last, and anything else replaces what was there.
 """
 
 from __future__ import annotations
@@ -68,25 +68,21 @@ def diff(lower: Node, upper: Node) -> Layer:
 
 def _changes(lower: Node, upper: Node, path: bytes, deleted: set[bytes]) -> Node | None:
     """The changed part of a directory, or None where nothing in it changed."""
-    if lower is upper:
+    if lower is upper or (lower.stored is not None and lower.stored == upper.stored and _same(lower, upper)):
         return None
     below, above = lower.children or {}, upper.children or {}
     changed: dict[bytes, Node] = {}
-    for name in below.keys() - above.keys():
-        deleted.add(path + b"/" + name)
+    gone = below.keys() - above.keys()
+    deleted.update(path + b"/" + name for name in gone)
     for name, child in above.items():
         old = below.get(name)
-        if old is None:
-            changed[name] = child
-        elif old.is_dir() and child.is_dir():
+        if old is not None and old.is_dir() and child.is_dir():
             part = _changes(old, child, path + b"/" + name, deleted)
             if part is not None:
                 changed[name] = part
-        elif not _same(old, child):
-            if old.is_dir() or child.is_dir():
-                deleted.add(path + b"/" + name)
+        elif old is None or not _same(old, child):
             changed[name] = child
-    if not changed and _same(lower, upper) and not any(p.startswith(path + b"/") for p in deleted):
+    if not changed and not gone and _same(lower, upper):
         return None
     result = upper.clone()
     result.children = changed

@@ -22,7 +22,7 @@ from fake_buildkitd.progress import Progress, VertexWriter
 from fake_buildkitd.solver._build import Nesting, definition_input, nested_graph
 from fake_buildkitd.solver._fileop import output_bases, selectors, solve_file_op
 from fake_buildkitd.solver._graph import Edge, Vertex, walk
-from fake_buildkitd.solver._mergediff import Layer, diff, merge
+from fake_buildkitd.solver._steps import diff_steps, merge_steps, tree_of_steps
 from fake_buildkitd.store import (
     Node,
     Selector,
@@ -75,7 +75,6 @@ class Result:
     snapshots: list[Snapshot | None]
     key: str
     load: Callable[[], None] | None = None
-    layer: Layer | None = None
     inputs: list[tuple[Result, int]] = field(default_factory=list)
     pending: Callable[[Context], Awaitable[Result]] | None = None
     importable: bool = False
@@ -92,7 +91,7 @@ class Result:
         async with self._lock:
             if self.pending is not None:
                 made = await self.pending(ctx)
-                self.snapshots, self.layer, self.load, self.pending = made.snapshots, made.layer, made.load, None
+                self.snapshots, self.load, self.pending = made.snapshots, made.load, None
 
     def use(self) -> None:
         """Note that the result is needed: a cached one is now shown as such."""
@@ -159,7 +158,7 @@ class JobSolver:
         self._worker_id = worker_id
         self._running: dict[str, asyncio.Task[Result]] = {}
         self._writers: dict[str, VertexWriter] = {}
-        self._diffs: dict[str, Layer] = {}
+        self._nothing: Snapshot | None = None
         self._nesting = Nesting()
         self._ctx, self._cancel = context.with_cancel(context.background())
 
@@ -305,9 +304,9 @@ class JobSolver:
                 await self._need(ctx, result)
         key = self._file_key(vertex, inputs)
 
-        def run() -> tuple[Roots, Layer | None]:
+        def run() -> Roots:
             roots = [result.root(index) for result, index in inputs]
-            return solve_file_op(self.store, vertex.op.file, roots), None
+            return solve_file_op(self.store, vertex.op.file, roots)
 
         return await self._cached(ctx, vertex, key, inputs, run)
 
@@ -368,26 +367,23 @@ class JobSolver:
         text = op.merge.SerializeToString() if op.HasField("merge") else op.diff.SerializeToString()
         key = _key(op.WhichOneof("op") or "", [text.hex(), *keys])
 
-        def run() -> tuple[Roots, Layer | None]:
-            if op.HasField("merge"):
-                layers = [self._layer(*inputs[each.input]) for each in op.merge.inputs]
-                return [merge(layers)], None
-            lower = self._side(inputs, op.diff.lower.input)
-            layer = diff(lower, self._side(inputs, op.diff.upper.input))
-            return [layer.root], layer
+        def run() -> Roots:
+            return [tree_of_steps(self.store, self._op_steps(vertex, inputs))]
 
         return await self._cached(ctx, vertex, key, inputs, run)
 
-    @staticmethod
-    def _layer(result: Result, index: int) -> Layer:
-        return result.layer if result.layer is not None else Layer(result.root(index))
-
-    @staticmethod
-    def _side(inputs: list[tuple[Result, int]], index: int) -> Node:
-        if index == -1:
-            return empty_root()
-        result, output = inputs[index]
-        return result.root(output)
+    def _op_steps(self, vertex: Vertex, inputs: list[tuple[Result, int]]) -> list[Step]:
+        """The layers of a merge or difference."""
+        op, trees = vertex.op, [result.snapshots[index] for result, index in inputs]
+        if op.HasField("merge"):
+            return merge_steps(self.store, [trees[each.input] for each in op.merge.inputs])
+        lower, upper = op.diff.lower.input, op.diff.upper.input
+        below, above = trees[lower] if lower != -1 else None, trees[upper] if upper != -1 else None
+        if above is None and below is not None:
+            if self._nothing is None:
+                self._nothing = self.store.commit(empty_root(), vertex.name, "internal")
+            above = self._nothing
+        return diff_steps(self.store, below, above)
 
     async def _cached(
         self,
@@ -395,7 +391,7 @@ class JobSolver:
         vertex: Vertex,
         key: str,
         inputs: list[tuple[Result, int]],
-        run: Callable[[], tuple[Roots, Layer | None]],
+        run: Callable[[], Roots],
     ) -> Result:
         """The cached result of a key, or a new one."""
         writer = self._writers[vertex.digest]
@@ -410,17 +406,16 @@ class JobSolver:
                 result.use()
             done = writer.start()
             try:
-                roots, layer = await context.run(ctx, asyncio.to_thread(run))
+                roots = await context.run(ctx, asyncio.to_thread(run))
                 commit = [self.store.commit(root, vertex.name) for root in roots]
             except BaseException as err:
                 done(err if isinstance(err, BuildkitError | OSError) else context.CanceledError())
                 raise
             done(None)
             self._note_steps(vertex, inputs, commit)
-            if layer is None or not layer.deleted:
-                for index, snapshot in enumerate(commit):
-                    self.store.cache(f"{key}#{index}", snapshot)
-            return Result(list(commit), key, layer=layer)
+            for index, snapshot in enumerate(commit):
+                self.store.cache(f"{key}#{index}", snapshot)
+            return Result(list(commit), key)
 
         if self._imports is not None and not vertex.ignore_cache:
             await self._imports.load(ctx)
@@ -461,26 +456,14 @@ class JobSolver:
 
     def _note_steps(self, vertex: Vertex, inputs: list[tuple[Result, int]], snapshots: list[Snapshot]) -> None:
         """Note for new trees which layers they are made of."""
-        op, trees = vertex.op, [result.snapshots[index] for result, index in inputs]
-        steps: list[Step] = []
-        if op.HasField("merge"):
-            for each in op.merge.inputs:
-                steps += steps_of(self.store, trees[each.input])
-        elif op.HasField("diff"):
-            lower = trees[op.diff.lower.input] if op.diff.lower.input != -1 else None
-            upper = trees[op.diff.upper.input] if op.diff.upper.input != -1 else None
-            below, steps = steps_of(self.store, lower), steps_of(self.store, upper)
-            if steps[: len(below)] == below:
-                steps = steps[len(below) :]
-            elif upper is not None:
-                steps = [(lower.id if lower is not None else "", upper.id)]
-        for position, snapshot in enumerate(snapshots):
-            if op.HasField("file"):
-                base = output_bases(op.file, len(inputs))[position]
-                parent = trees[base] if base != -1 else None
-                step = (parent.id if parent is not None else "", snapshot.id)
-                steps = [*steps_of(self.store, parent), step]
-            set_steps(self.store, snapshot, steps)
+        if not vertex.op.HasField("file"):
+            set_steps(self.store, snapshots[0], self._op_steps(vertex, inputs))
+            return
+        trees = [result.snapshots[index] for result, index in inputs]
+        for base, snapshot in zip(output_bases(vertex.op.file, len(inputs)), snapshots, strict=True):
+            parent = trees[base] if base != -1 else None
+            step = (parent.id if parent is not None else "", snapshot.id)
+            set_steps(self.store, snapshot, [*steps_of(self.store, parent), step])
 
     def _lookup(self, vertex: Vertex, key: str, writer: VertexWriter) -> Result | None:
         count = _outputs(vertex.op)

@@ -1,6 +1,6 @@
 """What a daemon makes of a Dockerfile, in a form that two daemons can be compared by.
 
-    python -m tests.fake_buildkitd.twins ADDR        records `recorded.json` from a real daemon
+    python -m tests.fake_buildkitd.twins ADDR        records `recorded.json` and `mistakes.json` from a real daemon
 
 The recorded answers are BuildKit v0.32.2's.
 """
@@ -24,14 +24,21 @@ from pybuildkit.client._solveopt import ExportEntry, SolveOpt
 from pybuildkit.golang import context
 from pybuildkit.golang.errors import error_text
 from pybuildkit.rpc import Buffer
-from pybuildkit.solver.errdefs import sources
+from pybuildkit.solver.errdefs import print_source, sources
 from pybuildkit.third_party import fsutil
 from tests.fake_buildkitd.dockerfiles import CASES, CONTEXT, Case, Content
 from tests.fake_buildkitd.helpers import solve
+from tests.fake_buildkitd.mistakes import MISTAKES
 
 RECORDED = Path(__file__).with_name("recorded.json")
+RECORDED_MISTAKES = Path(__file__).with_name("mistakes.json")
 _TIME = 1_500_000_000
-_REF = re.compile(r"ref [a-z0-9]+::[a-z0-9]+")
+_OWN = [
+    (re.compile(r"ref [a-z0-9]+::[a-z0-9]+"), "ref X"),
+    (re.compile(r"(?<= )/\S*/snapshots/\d+(?=/)"), ""),
+    (re.compile(r"(?<=lstat )/tmp/[^/ ]+"), "CONTEXT"),
+]
+"""What a text has of one daemon, one machine or one run."""
 
 Observed = dict[str, object]
 
@@ -50,6 +57,13 @@ class _Memory:
 
     def abort(self) -> None:
         self.data.clear()
+
+
+def plain(text: str) -> str:
+    """A text without what is different on every daemon."""
+    for pattern, instead in _OWN:
+        text = pattern.sub(instead, text)
+    return text
 
 
 def make_context(root: Path, case: Case) -> Path:
@@ -81,7 +95,7 @@ def _make(root: Path, path: Path, content: Content) -> None:
     elif kind.startswith("d"):
         path.mkdir()
     else:
-        path.write_text(value)
+        path.write_bytes(value.encode("utf-8", "surrogateescape"))
         path.chmod(int(kind[1:], 8))
 
 
@@ -99,8 +113,11 @@ def _archive(path: Path, mode: str, members: Mapping[str, tuple[str, int, str]])
             archive.addfile(info, io.BytesIO(data))
 
 
-async def observe(client: Client, case: Case) -> Observed:
-    """What a daemon makes of a case: the tree, the steps, their errors, warnings, the build's error and its lines."""
+async def observe(client: Client, case: Case, *, printed: bool = False) -> Observed:
+    """What a daemon makes of a case: the tree, the steps, their errors, warnings, the build's error and its lines.
+
+    With `printed` also the lines as they are shown to the user.
+    """
     with tempfile.TemporaryDirectory() as folder:
         root = make_context(Path(folder), case)
         fs = fsutil.new_fs(str(root))
@@ -115,12 +132,14 @@ async def observe(client: Client, case: Case) -> Observed:
         built = await solve(client, opt)
     observed: Observed = {
         "steps": sorted(built.names()),
-        "step errors": {name: _REF.sub("ref X", text) for name, text in sorted(built.errors().items())},
+        "step errors": {name: plain(text) for name, text in sorted(built.errors().items())},
         "warnings": sorted(built.warnings()),
-        "error": _REF.sub("ref X", error_text(built.error)) if built.error is not None else "",
+        "error": plain(error_text(built.error)) if built.error is not None else "",
         "lines": [[r.start.line for r in source.ranges] for source in sources(built.error)],
         "tree": _tree(bytes(out.data)) if built.error is None else {},
     }
+    if printed:
+        observed["printed"] = [print_source(source) for source in sources(built.error)]
     as_read: Observed = json.loads(json.dumps(observed))
     return as_read
 
@@ -137,17 +156,27 @@ def _tree(data: bytes) -> dict[str, list[object]]:
     return found
 
 
-async def record(addr: str) -> dict[str, Observed]:
+async def complain(client: Client, case: Case) -> Observed:
+    """What a daemon says of a Dockerfile with a mistake: `observe` without what is empty, and the marked lines."""
+    observed = await observe(client, case, printed=True)
+    del observed["lines"], observed["tree"]
+    return {key: value for key, value in observed.items() if value}
+
+
+async def record(addr: str) -> dict[Path, dict[str, Observed]]:
     """The answers of a daemon to all cases."""
     async with await new(context.background(), addr) as client:
-        return {case.name: await observe(client, case) for case in CASES}
+        return {
+            RECORDED: {case.name: await observe(client, case) for case in CASES},
+            RECORDED_MISTAKES: {case.name: await complain(client, case) for case in MISTAKES},
+        }
 
 
 def main() -> None:
     """Write the answers of the daemon that is named on the command line."""
-    answers = asyncio.run(record(sys.argv[1]))
-    RECORDED.write_text(json.dumps(answers, indent=1, ensure_ascii=False, sort_keys=True) + "\n")
-    print(f"{len(answers)} answers in {RECORDED}")
+    for path, answers in asyncio.run(record(sys.argv[1])).items():
+        path.write_text(json.dumps(answers, indent=1, ensure_ascii=False, sort_keys=True) + "\n")
+        print(f"{len(answers)} answers in {path}")
 
 
 if __name__ == "__main__":
