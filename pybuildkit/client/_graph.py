@@ -125,6 +125,14 @@ class SolveStatus:
             parts.append(f'"warnings":[{",".join(map(_warning_json, self.warnings))}]')
         return "{" + ",".join(parts) + "}"
 
+    def has_warnings(self) -> bool:
+        """Whether there are warnings in it."""
+        return bool(self.warnings)
+
+    def to_json_line(self) -> bytes:
+        """`to_json` in UTF-8, with a newline behind it; raises as that."""
+        return (self.to_json() + "\n").encode("utf-8")
+
     @classmethod
     def from_json(cls, text: str | bytes) -> SolveStatus:
         """The status that a line of a trace holds; names that no status has are passed over, as Go does.
@@ -169,7 +177,7 @@ def quote_json(text: str) -> str:
 
 
 @lru_cache(maxsize=1024)
-def _seconds_text(seconds: int) -> str:
+def seconds_text(seconds: int) -> str:
     """The date and the time of day, without zone, of a second since the epoch (proleptic Gregorian calendar)."""
     days, rest = divmod(seconds, 86_400)
     era, day_of_era = divmod(days + 719_468, 146_097)
@@ -195,8 +203,8 @@ def format_time(nanos: int) -> str:
     """
     fraction = nanos % NANOS
     if fraction == 0:
-        return _seconds_text(nanos // NANOS) + "Z"
-    return f"{_seconds_text(nanos // NANOS)}.{fraction:09}".rstrip("0") + "Z"
+        return seconds_text(nanos // NANOS) + "Z"
+    return f"{seconds_text(nanos // NANOS)}.{fraction:09}".rstrip("0") + "Z"
 
 
 _TIME = re.compile(
@@ -278,26 +286,40 @@ def _status_json(status: VertexStatus) -> str:
 
 
 @lru_cache(maxsize=4096)
-def _log_vertex_json(digest: str) -> str:
-    return f'"vertex":{quote_json(digest)},' if digest else ""
+def log_head_json(vertex: str, stream: int) -> str:
+    """The start of a log's object, up to its data."""
+    digest = f'"vertex":{quote_json(vertex)},' if vertex else ""
+    number = f'"stream":{stream},' if stream else ""
+    return f'{{{digest}{number}"data":'
 
 
 def _logs_json(logs: list[VertexLog]) -> str:
-    """The objects of a list of logs; one loop without calls, since most of what a build sends is logs."""
+    """The objects of a list of logs; one loop with few calls, since most of what a build sends is logs.
+
+    What ends every object is put between them when they are joined.
+    """
     parts = []
     known_second = None
-    day_and_time = ""
+    moment = ""
     for log in logs:
         second, fraction = divmod(log.timestamp, NANOS)
         if second != known_second:
             known_second = second
-            day_and_time = _seconds_text(second)
-        moment = f"{day_and_time}.{fraction:09}".rstrip("0") if fraction else day_and_time
-        stream = f'"stream":{log.stream},' if log.stream else ""
+            moment = f'","timestamp":"{seconds_text(second)}'
         data = log.data
-        text = f'"{b2a_base64(data, newline=False).decode()}"' if data is not NIL else "null"
-        parts.append(f'{{{_log_vertex_json(log.vertex)}{stream}"data":{text},"timestamp":"{moment}Z"}}')
-    return ",".join(parts)
+        head = log_head_json(log.vertex, log.stream)
+        if data is NIL:
+            parts.append(f"{head}null{moment[1:]}{_fraction_text(fraction)}")
+        elif fraction:
+            text = b2a_base64(data, newline=False).decode()
+            parts.append(f'{head}"{text}{moment}.{fraction:09}'.rstrip("0"))
+        else:
+            parts.append(f'{head}"{b2a_base64(data, newline=False).decode()}{moment}')
+    return 'Z"},'.join(parts) + 'Z"}'
+
+
+def _fraction_text(fraction: int) -> str:
+    return f".{fraction:09}".rstrip("0") if fraction else ""
 
 
 def _warning_json(warning: VertexWarning) -> str:

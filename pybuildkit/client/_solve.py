@@ -29,8 +29,8 @@ from pybuildkit.api.services.control import _methods as control
 from pybuildkit.api.services.control import control_pb2
 from pybuildkit.client._cacheopts import CacheOptions, parse_cache_options, reset_cache_store
 from pybuildkit.client._exports import ExportPlan, plan_exports
+from pybuildkit.client._received import STATUS
 from pybuildkit.client._solveopt import SolveResponse
-from pybuildkit.client._status import new_solve_status
 from pybuildkit.golang import context, errgroup, errors, threads
 from pybuildkit.golang.errors import BuildkitError
 from pybuildkit.rpc import Code, RpcError
@@ -344,7 +344,7 @@ class _Run:
         request = control_pb2.StatusRequest(Ref=self._ref)
         try:
             try:
-                stream = await self._client.stream(self._status_ctx, control.STATUS)
+                stream = await self._client.stream(self._status_ctx, STATUS)
                 await stream.send(request)
                 await stream.close_send()
             except RpcError as err:
@@ -352,10 +352,9 @@ class _Run:
                     return
                 raise errors.wrap(grpcerrors.to_grpc(err), "failed to get status") from err
             try:
-                while messages := await stream.recv_many():
+                while statuses := await stream.recv_many():
                     if self._status is not None:
-                        for message in messages:
-                            await self._status.send(new_solve_status(message))
+                        await self._status.send_many(statuses)
             except RpcError as err:
                 if err.code == Code.CANCELLED or self._status_ctx.is_done():
                     return

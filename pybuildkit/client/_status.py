@@ -39,17 +39,17 @@ def time_to_pb(target: Timestamp, nanos: int) -> None:
 
 def new_solve_status(response: control_pb2.StatusResponse) -> SolveStatus:
     """The status that a message of the daemon holds."""
+    vertexes, statuses, warnings = response.vertexes, response.statuses, response.warnings
+    logs = [
+        VertexLog(log.vertex, log.stream, log.msg or NIL, (stamp := log.timestamp).seconds * NANOS + stamp.nanos)
+        for log in response.logs
+    ]
     return SolveStatus(
-        [_vertex_from_pb(vertex) for vertex in response.vertexes],
-        [_status_from_pb(status) for status in response.statuses],
-        [_log_from_pb(log) for log in response.logs],
-        [_warning_from_pb(warning) for warning in response.warnings],
+        [_vertex_from_pb(vertex) for vertex in vertexes] if vertexes else [],
+        [_status_from_pb(status) for status in statuses] if statuses else [],
+        logs,
+        [_warning_from_pb(warning) for warning in warnings] if warnings else [],
     )
-
-
-def _log_from_pb(log: control_pb2.VertexLog) -> VertexLog:
-    stamp = log.timestamp
-    return VertexLog(log.vertex, log.stream, log.msg or NIL, stamp.seconds * NANOS + stamp.nanos)
 
 
 def _vertex_from_pb(vertex: control_pb2.Vertex) -> Vertex:

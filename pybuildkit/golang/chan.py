@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable
 from typing import Generic, TypeVar, cast
 
 from pybuildkit.golang.context import Context, after_func
@@ -194,6 +194,12 @@ class Chan(Generic[T]):
         if not self.try_send(value):
             await select(SendCase(self, value))
 
+    async def send_many(self, values: Iterable[T]) -> None:
+        """Send several values, in order; raises as `send`. Cancelling may leave the first ones sent."""
+        for value in values:
+            if not self.try_send(value):
+                await self.send(value)
+
     async def recv(self) -> tuple[T | None, bool]:
         """The next value and True, or `(None, False)` once the channel is closed and empty."""
         got = self._take()
@@ -225,6 +231,14 @@ class Chan(Generic[T]):
     def try_recv(self) -> tuple[T | None, bool] | None:
         """What `recv` would give at once, or None where it would wait."""
         return self._take()
+
+    def take_all(self) -> list[T]:
+        """The values in the buffer, all at once; [] where it is empty."""
+        taken = [*self._buffer]
+        if taken:
+            self._buffer.clear()
+            self._refill()
+        return taken
 
     def close(self) -> None:
         """Say that no more values come; waiting receivers are told, waiting senders get a ChanError.

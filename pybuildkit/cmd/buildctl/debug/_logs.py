@@ -45,8 +45,8 @@ def _print_trace(c: CommandContext, ref: str) -> None:
 
 
 async def _print_logs(c: CommandContext, ref: str) -> None:
-    from pybuildkit.api.services.control import _methods, control_pb2
-    from pybuildkit.client._status import new_solve_status
+    from pybuildkit.api.services.control import control_pb2
+    from pybuildkit.client._received import STATUS
     from pybuildkit.cmd.buildctl.common import resolve_client
     from pybuildkit.cmd.buildctl.common._signals import app_context
     from pybuildkit.golang import context
@@ -55,13 +55,13 @@ async def _print_logs(c: CommandContext, ref: str) -> None:
     with app_context() as ctx:
         client = await resolve_client(ctx, c)
         try:
-            stream = await _control.open_stream(ctx, client, _methods.STATUS)
+            stream = await _control.open_stream(ctx, client, STATUS)
             await stream.send(control_pb2.StatusRequest(Ref=ref))
             await stream.close_send()
             writer = progresswriter.new_printer(context.background(), c.stdout, c.string("progress"))
             try:
-                async for response in stream:
-                    await writer.status().send(new_solve_status(response))
+                while statuses := await stream.recv_many():
+                    await writer.status().send_many(statuses)
             finally:
                 writer.status().close()
                 await writer.wait()

@@ -49,7 +49,6 @@ _TICK = 150 * _MILLISECOND
 _DRAW = 100 * _MILLISECOND
 _PLAIN_WIDTH = 80
 _FLUSH_BYTES = 256 * 1024
-_BATCH = 64
 _HOLD_SECONDS = 0.005
 _MAX_WARNINGS = 100_000
 
@@ -149,12 +148,13 @@ class RawJsonView(QuietView):
     def update(self, status: SolveStatus) -> None:
         """Put the line."""
         try:
-            line = status.to_json()
+            line = status.to_json_line()
         except StatusError:
             return
         if self._clean:
-            line = self._STEERING.sub(lambda match: f"\\u{ord(match.group()):04x}", line)
-        self.sink.put(line.encode("utf-8") + b"\n")
+            text = line.decode("utf-8")
+            line = self._STEERING.sub(lambda match: f"\\u{ord(match.group()):04x}", text).encode("utf-8")
+        self.sink.put(line)
 
 
 class PlainView:
@@ -264,7 +264,7 @@ class Display:
     def update(self, status: SolveStatus) -> None:
         """Take in a status."""
         self._view.update(status)
-        if status.warnings and len(self.warnings) < _MAX_WARNINGS:
+        if status.has_warnings() and len(self.warnings) < _MAX_WARNINGS:
             self.warnings += status.warnings
 
     def tick(self) -> None:
@@ -303,27 +303,29 @@ class Display:
         loop = asyncio.get_running_loop()
         interval = self.tick_interval / 1e9
         due = loop.time() + interval
-        taken = 0
         while True:
-            if taken % _BATCH == 0:
-                await asyncio.sleep(0)
+            statuses = ch.take_all()
+            for status in statuses:
+                self.update(status)
+            if statuses:
+                due = loop.time() + interval
+                if self.sink.pending_bytes > _FLUSH_BYTES:
+                    await self.sink.flush()
+                else:
+                    await asyncio.sleep(0)
                 ctx.raise_if_done()
-            taken += 1
-            got = ch.try_recv()
-            if got is None:
-                got = await self._wait(ctx, ch, due)
+                continue
+            got = await self._wait(ctx, ch, due)
             if got is None:
                 self.tick()
                 due = loop.time() + interval
                 continue
-            status, ok = got
+            status_or_end, ok = got
             if not ok:
                 return
-            if status is not None:
-                self.update(status)
+            if status_or_end is not None:
+                self.update(status_or_end)
             due = loop.time() + interval
-            if self.sink.pending_bytes > _FLUSH_BYTES:
-                await self.sink.flush()
 
     async def _wait(
         self, ctx: Context, ch: chan.Chan[SolveStatus], due: float

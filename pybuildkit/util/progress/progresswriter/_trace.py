@@ -42,7 +42,7 @@ class TraceWriter:
 
     def _put(self, status: SolveStatus) -> None:
         try:
-            self._sink.put(status.to_json().encode("utf-8") + b"\n")
+            self._sink.put(status.to_json_line())
         except StatusError as err:
             self._fail(err)
 
