@@ -56,6 +56,9 @@ class _JumpingSelector(selectors.DefaultSelector):
             ready = self._wait_for_threads()
             if ready or not self._others_work():
                 return ready
+        ready = super().select(0)  # a thread may have ended since, and have left something
+        if ready:
+            return ready
         if timeout is None:
             return self._wait_outside()
         self.now += timeout

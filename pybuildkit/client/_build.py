@@ -1,6 +1,9 @@
 """Builds whose frontend is a function of this process, talking to the daemon's gateway.
 
 Mirrors client/build.go, v0.32.2.
+
+Differs on purpose: a connection that is silent while the workers are listed is probed as during a solve, but twice
+at most: a daemon refuses pings that come often on a connection without a session.
 """
 
 from __future__ import annotations
@@ -10,13 +13,16 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, TypeVar
 
 from pybuildkit.client import buildid
-from pybuildkit.golang import errors
+from pybuildkit.golang import context, errgroup, errors
 from pybuildkit.golang.errors import BuildkitError
+from pybuildkit.rpc import Code, RpcError
+from pybuildkit.util import grpcerrors
 
 if TYPE_CHECKING:
     from pybuildkit.client._client import Client
     from pybuildkit.client._graph import SolveStatus
     from pybuildkit.client._solveopt import SolveOpt, SolveResponse
+    from pybuildkit.client._workers import WorkerInfo
     from pybuildkit.frontend.gateway import client as gateway
     from pybuildkit.golang.chan import Chan
     from pybuildkit.golang.context import Context
@@ -25,6 +31,8 @@ if TYPE_CHECKING:
 
 Req = TypeVar("Req")
 Resp = TypeVar("Resp")
+
+_PROBES = 2
 
 BuildFunc = Callable[["Context", "gateway.Client"], Awaitable["gateway.Result | None"]]
 """A frontend in this process: makes a result with the gateway client."""
@@ -66,7 +74,7 @@ async def build(
     from pybuildkit.frontend.gateway import grpcclient
 
     try:
-        workers = await client.list_workers(ctx)
+        workers = await _list_workers(client, ctx)
     except BuildkitError as err:
         raise errors.wrap(err, "listing workers for Build") from err
     given_attrs = dict(opt.frontend_attrs)
@@ -82,3 +90,48 @@ async def build(
             raise errors.wrap(err, "failed to run Build function") from err
 
     return await solve(client, ctx, None, run_gateway, replace(opt, frontend=""), status)
+
+
+async def _list_workers(client: Client, ctx: Context) -> list[WorkerInfo]:
+    """The daemon's workers.
+
+    Raises:
+        BuildkitError: "failed to list workers: …", also where the daemon is silent for too long.
+    """
+    group, asking = errgroup.with_context(ctx)
+    listed, end = context.with_cancel(asking)
+    workers: list[WorkerInfo] = []
+
+    async def ask() -> None:
+        try:
+            workers.extend(await client.list_workers(asking))
+        finally:
+            end()
+
+    await group.go(ask)
+    await group.go(lambda: _probe_while_silent(client, listed))
+    await group.wait()
+    return workers
+
+
+async def _probe_while_silent(client: Client, listed: Context) -> None:
+    """Ask a silent daemon for a sign of life, until the context ends; raises BuildkitError where there is none."""
+    from pybuildkit.client._solve import IDLE_SECONDS, PING_SECONDS, wait_at_most
+
+    for _ in range(_PROBES):
+        if await wait_at_most(listed, IDLE_SECONDS):
+            return
+        if not client.channel.connected:
+            continue  # connecting has a limit of its own
+        ping_ctx, stop = context.with_timeout(listed, PING_SECONDS)
+        try:
+            await client.channel.ping(ping_ctx)
+        except BuildkitError as err:
+            if listed.is_done() or client.channel.closed:
+                return
+            silence = f"the daemon has been silent for {IDLE_SECONDS + PING_SECONDS:.0f}s"
+            text = f"keepalive ping failed to receive ACK within timeout: {silence}"
+            lost = grpcerrors.from_grpc(RpcError(Code.UNAVAILABLE, text))
+            raise errors.wrap(lost, "failed to list workers") from err
+        finally:
+            stop()

@@ -257,7 +257,7 @@ class _Run:
             await self._session.run(self._status_ctx, self._client.session_dialer())
         except SessionClosedError:
             # The other calls of a lost connection fail at once and say more; the first error is the group's.
-            await _wait_at_most(self._solve_ctx, SETTLE_SECONDS)
+            await wait_at_most(self._solve_ctx, SETTLE_SECONDS)
             raise
 
     async def _solve(self, definition: ops_pb2.Definition | None) -> None:
@@ -383,7 +383,7 @@ class _Run:
         while True:
             quiet = loop.time() - max(channel.last_activity, started)
             if quiet < IDLE_SECONDS:
-                if await _wait_at_most(self._status_ctx, IDLE_SECONDS - quiet):
+                if await wait_at_most(self._status_ctx, IDLE_SECONDS - quiet):
                     return
                 continue
             async with self._client.probing:
@@ -412,7 +412,7 @@ class _Run:
         return False
 
 
-async def _wait_at_most(ctx: Context, seconds: float) -> bool:
+async def wait_at_most(ctx: Context, seconds: float) -> bool:
     """Wait for the context's end, but no longer; whether it has ended."""
     try:
         await asyncio.wait_for(ctx.done(), seconds)

@@ -460,6 +460,11 @@ class Channel:
         return self._link.last_activity if self._link is not None else 0.0
 
     @property
+    def connected(self) -> bool:
+        """Whether there is a connection whose peer has sent its SETTINGS."""
+        return self._link is not None and self._link.usable and self._link.settled
+
+    @property
     def closed(self) -> bool:
         """Whether `close` was called or the connection there was is gone."""
         return self._closed or (self._link is not None and self._link.error is not None)

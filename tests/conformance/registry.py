@@ -219,7 +219,8 @@ def token_registry(
 ) -> Iterator[TokenRegistry]:
     """A registry that wants a token of a server of this test, which gives one for the user's password.
 
-    Without a user the password is an identity token. The server is behind TLS where that is given; the registry itself never is.
+    Without a user the password is an identity token. The server is behind TLS where that is given; the registry itself
+    never is.
     """
     folder.mkdir(parents=True, exist_ok=True)
     signer = Signer(folder)

@@ -1,0 +1,142 @@
+"""Properties of the build command under a daemon that does anything, on virtual time.
+
+    it always ends · the exit code and the printed error are the first error's · every status that arrived is shown
+    and traced before it ends · no task, descriptor or temporary file is left
+
+`scenes` draws what happens and knows which error is the first. PYBUILDKIT_EXAMPLES says how many scenes are played.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+
+from tests.property import scenes
+from tests.property.command import Seen, Stage, play
+from tests.property.scenes import Journal, Player, Scene, Verdict, judge
+
+_EXAMPLES = int(os.environ.get("PYBUILDKIT_EXAMPLES", "250"))
+_END_SECONDS = 8.0
+"""How long after its first error a build may still wait for its calls to end."""
+_SIGNAL_SECONDS = 1.0
+
+
+@pytest.fixture(scope="module")
+def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
+    folder = tmp_path_factory.mktemp("property")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HOME", str(folder))
+        patch.setenv("TTY_DISPLAY_RATE", "1000")
+        for name in ("DOCKER_CONFIG", "BUILDKIT_PROGRESS", "SOURCE_DATE_EPOCH", "PROGRESS_NO_TRUNC"):
+            patch.delenv(name, raising=False)
+        yield Stage(folder / "work")
+
+
+def _argv(scene: Scene, stage: Stage) -> list[str]:
+    argv = ["--frontend", "x", "--progress", scene.progress]
+    argv += ["--ref-file", stage.path("ref"), "--metadata-file", stage.path("metadata")]
+    if scene.exports:
+        argv += ["--output", f"type=tar,dest={stage.path('out.tar')}"]
+    traces = {"pipe": "{trace}", "file": stage.path("trace"), "full": "/dev/full", "none": ""}
+    return [*argv, "--trace", traces[scene.trace]]
+
+
+@settings(
+    max_examples=_EXAMPLES, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck)
+)
+@given(scene=scenes.scenes)
+def test_a_build_under_any_daemon(stage: Stage, scene: Scene) -> None:
+    player = Player(scene)
+    with stage:
+        seen = play(_argv(scene, stage), player.script(), scene.actions())
+        verdict = judge(scene, player.journal, seen)
+        _check_outcome(seen, verdict)
+        _check_time(seen, verdict, player.journal)
+        _check_statuses(scene, seen, verdict, player.journal, stage)
+        _check_left(scene, seen, stage)
+
+
+def _check_outcome(seen: Seen, verdict: Verdict) -> None:
+    assert "Traceback" not in seen.stderr
+    if seen.deaf is not None:
+        assert seen.code == 1
+        return
+    assert seen.code == (0 if verdict.when is None else 1)
+    if not seen.is_read:
+        return
+    if verdict.when is None:
+        assert seen.error == ""
+    else:
+        assert verdict.fits(seen.error), (seen.error, verdict)
+
+
+def _check_time(seen: Seen, verdict: Verdict, journal: Journal) -> None:
+    if seen.signalled is not None:
+        assert seen.seconds <= seen.signalled + _SIGNAL_SECONDS
+    if seen.deaf is not None:
+        assert seen.seconds <= seen.deaf + _END_SECONDS
+    elif verdict.when is None:
+        assert seen.seconds <= journal.times["answered"] + scenes.STATUS_SECONDS
+    else:
+        assert verdict.when <= seen.seconds <= verdict.when + _END_SECONDS
+
+
+def _check_statuses(scene: Scene, seen: Seen, verdict: Verdict, journal: Journal, stage: Stage) -> None:
+    assert seen.arrived == [scenes.status(number) for number in range(1, len(seen.arrived) + 1)]
+    ends = [when for when in (verdict.when, seen.deaf, seen.lost, seen.seconds) if when is not None]
+    assert len(seen.arrived) >= len(journal.must_have_arrived(min(ends)))
+    numbers = [str(number) for number in range(1, len(seen.arrived) + 1)]
+    _check_display(scene, seen, numbers)
+    _check_trace(scene, seen, numbers, stage)
+
+
+def _check_display(scene: Scene, seen: Seen, numbers: list[str]) -> None:
+    if not seen.is_read:
+        return
+    if scene.progress == "quiet":
+        assert "step" not in seen.stderr
+    elif scene.progress == "rawjson":
+        lines = [line for line in seen.stderr.splitlines() if line.startswith('{"vertexes"')]
+        assert _numbers(lines) == numbers
+    else:
+        assert sorted(set(re.findall(r"step (\d+)\.", seen.stderr))) == sorted(numbers)
+        assert sorted(re.findall(r"line (\d+)\.", seen.stderr)) == sorted(numbers)
+
+
+def _check_trace(scene: Scene, seen: Seen, numbers: list[str], stage: Stage) -> None:
+    match scene.trace:
+        case "pipe":
+            assert _numbers(seen.trace.splitlines()) == numbers
+        case "file":
+            assert _numbers(Path(stage.path("trace")).read_text().splitlines()) == numbers
+        case "full" if seen.is_read:
+            failures = seen.stderr.count("failed to write /dev/full: no space left on device")
+            assert failures == min(len(numbers), 1), "a disk that is full is told of once"
+
+
+def _numbers(lines: list[str]) -> list[str]:
+    """The numbers of the steps that lines of JSON tell of."""
+    return [json.loads(line)["vertexes"][0]["name"].removeprefix("step ").removesuffix(".") for line in lines]
+
+
+def _check_left(scene: Scene, seen: Seen, stage: Stage) -> None:
+    assert seen.tasks == []
+    assert seen.descriptors == {}
+    files = {"ref"}
+    if scene.trace == "file":
+        files.add("trace")
+    if seen.code == 0 and scene.response:
+        files.add("metadata")
+    if "out.tar" in stage.files():
+        files.add("out.tar")
+        assert Path(stage.path("out.tar")).read_bytes() == scenes.TAR, "half an export"
+    elif seen.code == 0:
+        assert not scene.exports
+    assert stage.files() == files
+    assert re.fullmatch(r"[0-9a-z]{25}", Path(stage.path("ref")).read_text())
