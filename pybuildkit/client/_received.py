@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from pybuildkit.api.services.control import _methods, control_pb2
 from pybuildkit.client._graph import NANOS, SolveStatus, StatusError, log_head_json, seconds_text
-from pybuildkit.client._status import new_solve_status
+from pybuildkit.client._status import fill_status
 from pybuildkit.rpc import Method
 
 _FROM_BYTES = control_pb2.StatusResponse.FromString
@@ -58,9 +58,7 @@ class ReceivedStatus(SolveStatus):
 
     def _fill(self) -> None:
         _set_wire(self, None)
-        values = new_solve_status(self._message)
-        for name in SolveStatus.__slots__:
-            object.__setattr__(self, name, getattr(values, name))
+        fill_status(self, self._message)
 
     if not TYPE_CHECKING:
 

@@ -39,17 +39,21 @@ def time_to_pb(target: Timestamp, nanos: int) -> None:
 
 def new_solve_status(response: control_pb2.StatusResponse) -> SolveStatus:
     """The status that a message of the daemon holds."""
+    status = SolveStatus.__new__(SolveStatus)
+    fill_status(status, response)
+    return status
+
+
+def fill_status(status: SolveStatus, response: control_pb2.StatusResponse) -> None:
+    """Set every list of a status to what a message holds."""
     vertexes, statuses, warnings = response.vertexes, response.statuses, response.warnings
-    logs = [
+    status.vertexes = [_vertex_from_pb(vertex) for vertex in vertexes] if vertexes else []
+    status.statuses = [_status_from_pb(item) for item in statuses] if statuses else []
+    status.logs = [
         VertexLog(log.vertex, log.stream, log.msg or NIL, (stamp := log.timestamp).seconds * NANOS + stamp.nanos)
         for log in response.logs
     ]
-    return SolveStatus(
-        [_vertex_from_pb(vertex) for vertex in vertexes] if vertexes else [],
-        [_status_from_pb(status) for status in statuses] if statuses else [],
-        logs,
-        [_warning_from_pb(warning) for warning in warnings] if warnings else [],
-    )
+    status.warnings = [_warning_from_pb(warning) for warning in warnings] if warnings else []
 
 
 def _vertex_from_pb(vertex: control_pb2.Vertex) -> Vertex:

@@ -10,6 +10,7 @@ import sys
 
 from pybuildkit.cmd.buildctl import _version
 
+_GC_THRESHOLD = 50_000
 _VERSION_FLAGS = (["--version"], ["-version"], ["-v"], ["--v"])
 
 
@@ -27,7 +28,12 @@ def main() -> None:
             _std.Std(1).write(_version.line())
             code = 0
         else:
+            import gc
+
             from pybuildkit.cmd.buildctl._run import run_main
+
+            # Cycles are rare here, and looking for them takes a tenth of the time that a flood of statuses takes.
+            gc.set_threshold(_GC_THRESHOLD)
 
             code = run_main(sys.argv[1:], is_process=True)
     except _std.StdClosedError:
