@@ -21,6 +21,10 @@ from pybuildkit.third_party.units import format_bytes
         (-1_500_000, "-1.50MB"),
         (10**9, "1.00GB"),
         (10**18, "1.00EB"),
+        (3 * 10**18, "3.00EB"),
+        (3_900_000_000_000_000_000, "3.90EB"),
+        (2**63 - 1, "9.22EB"),
+        (-(2**63), "-9.22EB"),
     ],
 )
 def test_format_bytes(count: int, text: str) -> None:

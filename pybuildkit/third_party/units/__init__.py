@@ -1,11 +1,13 @@
 """Byte counts for people, in decimal or binary units.
 
-Mirrors github.com/tonistiigi/units.
+Mirrors github.com/tonistiigi/units. Differs on purpose: where its units overflow 64 bits and it panics ("PANIC=Format
+method: …" in the text), the largest unit that a count of bytes can reach is used, EB.
 """
 
 from __future__ import annotations
 
 _DECIMAL = ("B", "kB", "MB", "GB", "TB", "PB", "EB", "ZB", "YB")
+_EXA = 6
 _BINARY = ("B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB", "ZiB", "YiB")
 
 
@@ -47,11 +49,14 @@ def _scale(count: int, binary: bool) -> tuple[float, str] | None:
     factor = 1024 if binary else 1000
     base = -1 if count < 0 else 1
     index = 0
-    while index < len(names) - 1:
+    while True:
         grown = _int64(base * factor)
         if not ((base > 0 and count >= grown) or (base < 0 and count <= grown)):
             break
         index, base = index + 1, grown
+        if index == len(names):
+            index, base = _EXA, factor**_EXA
+            break
     if index == 0:
         return None
     if base == 0:
