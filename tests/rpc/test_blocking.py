@@ -71,6 +71,7 @@ def test_a_stream_that_is_left_early_is_cancelled(path: Path) -> None:
 
 def test_a_deadline(path: Path) -> None:
     channel = BlockingChannel(unix_dialer(path))
+    assert channel.unary(UNARY, Text(value="connected")).value == "connected"
     with pytest.raises(RpcError, match="code = DeadlineExceeded desc = context deadline exceeded"):
         channel.unary(HANG, b"", timeout=0.05)
     assert channel.unary(UNARY, Text(value="on")).value == "on"
