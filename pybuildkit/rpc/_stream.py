@@ -69,10 +69,16 @@ class MessageStream(Generic[In, Out]):
         if not messages:
             await self._wait_message()
         taken: list[In] = []
-        size = 0
-        while messages and size < _BATCH_SIZE:
-            size += len(messages[0])
-            taken.append(self._decode(self._take()))
+        size, decode = 0, self._decode
+        try:
+            while messages and size < _BATCH_SIZE:
+                message = messages.popleft()
+                size += len(message) + 5
+                taken.append(decode(message))
+        finally:
+            if size:
+                self._credit(size - self._early)
+                self._early = 0
         return taken
 
     async def __aiter__(self) -> AsyncIterator[In]:
