@@ -45,10 +45,9 @@ def _report(path: str, *, is_svg: bool) -> bytes:
     from pybuildkit.util.progress.timeline import Timeline, render_html, render_svg
 
     model = Timeline(read_trace(path))
-    if is_svg:
-        return render_svg(model).encode("utf-8")
     name = "standard input" if path == "-" else os.path.basename(path)
-    return render_html(model, f"Build timeline: {name}").encode("utf-8", "replace")
+    render = render_svg if is_svg else render_html
+    return render(model, f"Build timeline: {name}").encode("utf-8", "replace")
 
 
 def _write_whole(output: str, data: bytes) -> None:

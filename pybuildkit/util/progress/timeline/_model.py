@@ -14,19 +14,20 @@ from __future__ import annotations
 
 import re
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from itertools import islice
 
 from pybuildkit.client._graph import SolveStatus, Vertex, VertexLog, VertexStatus, VertexWarning
-from pybuildkit.third_party.units import format_bytes
 from pybuildkit.util.progress.progressui._clean import clean_log, clean_name
 from pybuildkit.util.progress.progressui._interval import Interval, merge_intervals
+from pybuildkit.util.progress.progressui._printer import amount_text
 
 MAX_LOG_BYTES = 1024 * 1024
+MAX_PARTS = 1000
 _STAGE = re.compile(r"\[([^\]\s][^\]]*?)\s+\d+/\d+\]")
 _ONLY_STAGE = re.compile(r"\[\s*\d+/\d+\]")
 _BRACKETS = re.compile(r"\[([a-z]+)[^\]]*\]")
-_STYLE = re.compile(r"\x1b\[[0-9;:]*m")
 
 
 @dataclass(slots=True, eq=False)
@@ -73,23 +74,17 @@ class TimelineStep:
         """The bytes that its parts moved."""
         return sum(max(status.current, 0) for status in self.statuses.values())
 
-    def log_text(self) -> str:
-        """Its output without colours, and without what would steer a terminal."""
-        return _STYLE.sub("", clean_log(b"".join(self.logs)).decode("utf-8", "replace"))
+    def colored_log(self) -> str:
+        """Its output; colours and styles are the only escape sequences in it."""
+        return clean_log(b"".join(self.logs)).decode("utf-8", "replace")
 
-    def part_texts(self) -> list[str]:
-        """A line for each of its parts: id, bytes and seconds."""
-        lines = []
-        for status in self.statuses.values():
-            parts = [clean_name(status.id)]
-            if status.total:
-                parts.append(f"{format_bytes(status.current)} / {format_bytes(status.total)}")
-            elif status.current:
-                parts.append(format_bytes(status.current))
-            if status.started is not None and status.completed is not None:
-                parts.append(f"{max(status.completed - status.started, 0) / 1e9:.2f}s")
-            lines.append("  ".join(parts))
-        return lines
+    def parts(self) -> Iterator[tuple[str, Interval, str]]:
+        """Its parts, at most `MAX_PARTS`: id, when it ran, never backwards, and the bytes it moved."""
+        for status in islice(self.statuses.values(), MAX_PARTS):
+            start, stop = status.started, status.completed
+            if start is not None and stop is not None:
+                stop = max(start, stop)
+            yield clean_name(status.id), Interval(start, None if start is None else stop), amount_text(status)
 
 
 class Timeline:
@@ -161,15 +156,14 @@ class Timeline:
     def critical_path(self) -> list[TimelineStep]:
         """The steps that decided how long it took, first to last."""
         end = self.end
-        ran = [step for step in self.steps.values() if step.intervals]
-        path: list[TimelineStep] = []
-        step = max(ran, key=lambda each: each.end(end), default=None)
+        ends = {step: step.end(end) for step in self.steps.values() if step.intervals}
+        path: dict[TimelineStep, None] = {}
+        step = max(ends, key=ends.__getitem__, default=None)
         while step is not None and step not in path:
-            path.append(step)
-            before = self._inputs_that_ran(step) or _ended_before(ran, min(step.intervals))
-            step = max(before, key=lambda each: each.end(end), default=None)
-        path.reverse()
-        return path
+            path[step] = None
+            before = self._inputs_that_ran(step) or _ended_before(ends, min(step.intervals))
+            step = max(before, key=ends.__getitem__, default=None)
+        return [*reversed(path)]
 
     def _inputs_that_ran(self, step: TimelineStep) -> list[TimelineStep]:
         found = []
@@ -194,8 +188,8 @@ class Timeline:
             step.is_critical = True
 
 
-def _ended_before(steps: list[TimelineStep], moment: int) -> list[TimelineStep]:
-    return [step for step in steps if step.spans[-1].stop is not None and step.spans[-1].stop <= moment]
+def _ended_before(ends: dict[TimelineStep, int], moment: int) -> list[TimelineStep]:
+    return [step for step, end in ends.items() if end <= moment]
 
 
 def group_of(name: str) -> str:

@@ -6,8 +6,17 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 _SECOND = 1_000_000_000
-_STEPS = [m * 10**e for e in range(3, 17) for m in (1, 2, 5)]
+_MINUTE = 60 * _SECOND
+_HOUR = 60 * _MINUTE
 _MAX_TICKS = 10
+
+TICK_STEPS = [
+    *(m * 10**e for e in range(3, 10) for m in (1, 2, 5)),
+    *(seconds * _SECOND for seconds in (10, 20, 30)),
+    *(minutes * _MINUTE for minutes in (1, 2, 5, 10, 20, 30)),
+    *(hours * _HOUR for hours in (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)),
+]
+"""The distances that marks may have, in nanoseconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,15 +26,19 @@ class Scale:
     start: int
     end: int
 
+    @property
+    def length(self) -> int:
+        """Nanoseconds from one end to the other."""
+        return self.end - self.start
+
     def percent(self, moment: int) -> float:
         """Where a time lies, 0 to 100."""
-        return min(max((moment - self.start) / (self.end - self.start) * 100, 0.0), 100.0)
+        return min(max((moment - self.start) / self.length * 100, 0.0), 100.0)
 
     def ticks(self) -> Iterator[tuple[float, str]]:
-        """Places and texts of at most ten marks."""
-        length = self.end - self.start
-        step = next((step for step in _STEPS if length / step <= _MAX_TICKS), length)
-        for count in range(length // step + 1):
+        """Places and texts of at most eleven marks."""
+        step = next((step for step in TICK_STEPS if self.length / step <= _MAX_TICKS), self.length)
+        for count in range(self.length // step + 1):
             yield self.percent(self.start + count * step), duration_text(count * step)
 
 

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from pybuildkit.client._graph import SolveStatus
 from pybuildkit.util.progress.timeline import Timeline, render_html
 from tests.util.progress.timeline import traces
 
@@ -103,9 +104,20 @@ class Browser:
         for kind in ("mousePressed", "mouseReleased"):
             self.call("Input.dispatchMouseEvent", type=kind, x=rect[0], y=rect[1], button="left", clickCount=1)
 
+    def drag(self, selector: str, first: float, last: float) -> None:
+        """Press the mouse in an element, move it to the right and let go; places are parts of its width."""
+        left, width, y = self.value(
+            f"(() => {{ const r = document.querySelector({json.dumps(selector)}).getBoundingClientRect();"
+            " return [r.x, r.width, r.y + r.height / 2]; })()"
+        )
+        for kind, part in (("mousePressed", first), ("mouseMoved", last), ("mouseReleased", last)):
+            x = left + width * part
+            self.call("Input.dispatchMouseEvent", type=kind, x=x, y=y, button="left", buttons=1, clickCount=1)
+
     def press(self, key: str, text: str = "") -> None:
         """Press and release a key."""
-        codes = {"Enter": 13, "Tab": 9, "ArrowDown": 40, "Escape": 27, "/": 191}
+        codes = {"Enter": 13, "Tab": 9, "ArrowDown": 40, "ArrowUp": 38, "ArrowLeft": 37, "Escape": 27, "End": 35}
+        codes |= {"/": 191, "z": 90, "0": 48}
         common: dict[str, object] = {"key": key, "windowsVirtualKeyCode": codes[key]}
         self.call("Input.dispatchKeyEvent", type="keyDown", text=text, **common)
         self.call("Input.dispatchKeyEvent", type="keyUp", **common)
@@ -177,12 +189,77 @@ def test_search_and_filters(browser: Browser, tmp_path: Path) -> None:
 
 def test_keyboard_alone(browser: Browser, tmp_path: Path) -> None:
     opened(browser, tmp_path, Timeline(traces.build()))
+    focused = "[...document.querySelectorAll('main summary')].indexOf(document.activeElement)"
+    at_group = "document.activeElement.parentElement.classList.contains('group')"
     browser.value("document.querySelector('details.step summary').focus()")
-    browser.press("Enter", "\r")
-    assert browser.value("document.querySelector('details.step').open")
-    browser.press("ArrowDown")
-    focused = "[...document.querySelectorAll('summary')].indexOf(document.activeElement)"
     assert browser.value(focused) == 1
+    browser.press("Enter", "\r")
+    assert browser.value("document.activeElement.parentElement.open")
+    browser.press("ArrowDown")
+    assert browser.value(focused) == 2
+    browser.press("ArrowUp")
+    browser.press("ArrowLeft")
+    assert not browser.value("document.activeElement.parentElement.open")
+    browser.press("ArrowLeft")
+    assert browser.value(at_group)
+    browser.press("ArrowLeft")
+    browser.press("ArrowDown")
+    assert browser.value(at_group), "the steps of a folded group are passed over"
+    browser.press("End")
+    browser.press("Tab")
+    assert browser.value("document.activeElement.tagName") != "SUMMARY"
+    assert browser.errors() == []
+
+
+def test_zoom(browser: Browser, tmp_path: Path) -> None:
+    opened(browser, tmp_path, Timeline(traces.build()))
+    bar = f"document.querySelector('{step_selector('[base 2/2] RUN make')} .bar').getBoundingClientRect()"
+    lane = "document.querySelector('details.step .bars').getBoundingClientRect()"
+    ticks = "[...document.querySelectorAll('#axis .tick')].map((tick) => tick.textContent)"
+    everything, whole = browser.value(f"{bar}.width"), browser.value(ticks)
+    assert whole == ["0s", "1s", "2s", "3s", "4s", "5s", "6s", "7s"]
+    browser.value(f"document.querySelector('{step_selector('[base 2/2] RUN make')} summary').focus()")
+    browser.press("z", "z")
+    assert browser.value(f"{bar}.width / {lane}.width") == pytest.approx(1 / 1.2, abs=0.01)
+    assert browser.value(ticks)[0] == "3s"
+    assert not browser.value("document.getElementById('reset').hidden")
+    browser.press("0", "0")
+    assert browser.value(f"{bar}.width") == pytest.approx(everything)
+    browser.drag("#strip", 0.45, 0.75)
+    assert browser.value(ticks)[0] == "3.5s"
+    browser.click("#reset")
+    assert browser.value(ticks) == whole
+    assert browser.errors() == []
+
+
+def test_the_axis_stays_in_sight(browser: Browser, tmp_path: Path) -> None:
+    steps = [traces.step(f"[all {number}/200] RUN x", number, number + 1) for number in range(200)]
+    opened(browser, tmp_path, Timeline([SolveStatus(steps)]))
+    browser.value("scrollTo(0, 3000)")
+    assert browser.value("scrollY") == 3000
+    assert browser.value("document.getElementById('axis').getBoundingClientRect().top") < 200
+    tick, line = (
+        browser.value(f"document.querySelectorAll('{selector}')[2].getBoundingClientRect().left")
+        for selector in ("#axis .tick", "#lines i")
+    )
+    assert tick == pytest.approx(line, abs=0.6)
+
+
+def test_a_link_opens_its_step(browser: Browser, tmp_path: Path) -> None:
+    opened(browser, tmp_path, Timeline(traces.build()))
+    failed = step_selector("exporting to image")
+    browser.click("#only-critical")
+    browser.click("#fold")
+    assert not browser.value(f"document.querySelector('{failed} summary').checkVisibility()")
+    browser.click(".failure a")
+    assert browser.value(f"document.querySelector('{failed} .error').checkVisibility()")
+
+
+def test_on_paper(browser: Browser, tmp_path: Path) -> None:
+    opened(browser, tmp_path, Timeline(traces.build()))
+    browser.call("Emulation.setEmulatedMedia", media="print")
+    assert not browser.value("document.querySelector('form').checkVisibility()")
+    assert browser.value("document.querySelector('details.step summary').checkVisibility()")
 
 
 def test_dark_mode(browser: Browser, tmp_path: Path) -> None:
@@ -194,9 +271,22 @@ def test_dark_mode(browser: Browser, tmp_path: Path) -> None:
 
 
 def test_a_hostile_trace_runs_nothing(browser: Browser, tmp_path: Path) -> None:
-    opened(browser, tmp_path, Timeline(traces.hostile()))
+    attacks = [
+        "</script><script>window.pwned=1</script>",
+        "<!--<script>window.pwned=1//",
+        '"><img src=x onerror="window.pwned=1">',
+        "' onclick='window.pwned=1' x='",
+        "</pre></details><svg onload=window.pwned=1>",
+        "]]><iframe srcdoc='<script>parent.pwned=1</script>'>",
+        "\u2028window.pwned=1\u2029</style><style>@import 'http://127.0.0.1:9/x'</style>",
+        "</title><base href=http://127.0.0.1:9/><link rel=stylesheet href=x>",
+    ]
+    statuses = [*traces.hostile(), *traces.of_texts(attacks, 'https://x/"onmouseover="window.pwned=1')]
+    opened(browser, tmp_path, Timeline(statuses))
+    browser.value("document.querySelectorAll('details').forEach((each) => { each.open = true; })")
     browser.click("details.step summary")
-    browser.value("document.querySelectorAll('a').forEach((a) => a.dispatchEvent(new Event('click')))")
+    browser.value("document.querySelectorAll('*').forEach((each) => each.dispatchEvent(new Event('click')))")
     assert browser.value("typeof window.pwned") == "undefined"
     assert browser.value("document.querySelectorAll('script').length") == 1
+    assert browser.value("performance.getEntriesByType('resource').length") == 0
     assert browser.errors() == []

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from html.parser import HTMLParser
 from xml.etree import ElementTree
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pybuildkit.client._graph import SolveStatus, Vertex, VertexLog
 from pybuildkit.util.progress.timeline import Timeline, render_html, render_svg
+from pybuildkit.util.progress.timeline._ansi import render_log
 from pybuildkit.util.progress.timeline._model import MAX_LOG_BYTES, group_of
 from pybuildkit.util.progress.timeline._scale import Scale, duration_text
 from tests.util.progress.timeline import traces
@@ -86,6 +88,55 @@ def test_durations_never_go_backwards() -> None:
     assert timeline.end > timeline.start
 
 
+@st.composite
+def graphs(draw: st.DrawFn) -> list[Vertex]:
+    """A build: each step needs some of those before it, starts when they have ended or later, or never runs."""
+    steps: list[Vertex] = []
+    ends: list[float] = []
+    for number in range(draw(st.integers(1, 12))):
+        needed = draw(st.sets(st.sampled_from(range(number)), max_size=3)) if number else set()
+        begin = max((ends[each] for each in needed), default=0.0) + draw(st.integers(0, 3))
+        length = draw(st.integers(0, 9)) + 2**number / 1e6  # so that no two ends are the same
+        ran = draw(st.booleans()) or number == 0
+        ends.append(begin + length if ran else begin)
+        made = step(str(number), begin, begin + length, *(str(each) for each in sorted(needed)))
+        steps.append(made if ran else Vertex(made.digest, made.inputs, made.name))
+    return draw(st.permutations(steps))
+
+
+def longest_wait(steps: list[Vertex]) -> list[str]:
+    """The critical path, by a search over all pairs: who was waited for is a relation, the path its closure."""
+    by_digest = {each.digest: each for each in steps}
+
+    def ran_inputs(each: Vertex) -> set[str]:
+        found: set[str] = set()
+        for digest in each.inputs:
+            needed = by_digest[digest]
+            found |= {digest} if needed.started is not None else ran_inputs(needed)
+        return found
+
+    ran = sorted((each for each in steps if each.started is not None), key=lambda each: each.completed or 0)
+    waited_for: dict[str, str | None] = {}
+    for each in ran:
+        earlier = [other.digest for other in ran if (other.completed or 0) <= (each.started or 0) and other is not each]
+        wanted = ran_inputs(each)
+        chosen = [digest for digest in earlier if digest in wanted] if wanted else earlier
+        waited_for[each.digest] = chosen[-1] if chosen else None
+    path: list[str] = []
+    at: str | None = ran[-1].digest
+    while at is not None:
+        path.insert(0, at)
+        at = waited_for[at]
+    return path
+
+
+@given(graphs())
+@settings(deadline=None)
+def test_critical_path_against_a_model(steps: list[Vertex]) -> None:
+    timeline = Timeline([SolveStatus([each]) for each in steps])
+    assert [each.digest for each in timeline.critical_path()] == longest_wait(steps)
+
+
 def test_the_end_of_a_long_log_is_kept() -> None:
     timeline = Timeline([SolveStatus([step("a", 0, 1)])])
     for number in range(40):
@@ -123,11 +174,17 @@ def test_page_shows_everything() -> None:
     text = render_html(Timeline(traces.build()), "A build")
     page = Page(text)
     assert page.open == []
-    details = {str(attrs["id"]): str(attrs["class"]).split() for attrs in page.tags("details")}
-    assert len(details) == 8
-    states = sorted(state for _, state, *_ in details.values())
+    classes = [str(attrs["class"]).split() for attrs in page.tags("details")]
+    states = sorted(names[1] for names in classes if names[0] == "step")
+    assert len(states) == 8
     assert states == ["cached", "done", "done", "done", "done", "done", "failed", "running"]
-    for wanted in ("compiling &lt;b&gt;red", "1.50MB / 2.00MB", "exit code: 2", "Be careful", "<mark>RUN make</mark>"):
+    assert 'compiling &lt;b&gt;<span class="c1">red</span>\n' in text
+    for wanted in (
+        "1.50MB / 2.00MB",
+        "exit code: 2",
+        "Be careful",
+        '<mark><span class="number">2</span>RUN make</mark>',
+    ):
         assert wanted in text
     assert text.index("pulls") < text.index("[docs 1/1]")
 
@@ -141,16 +198,19 @@ def test_page_loads_nothing_and_runs_one_script(trace: type[list[SolveStatus]]) 
         assert tag not in ("img", "iframe", "object", "embed", "base", "link")
         assert not any(name.startswith("on") or name in ("src", "srcdoc") for name in attrs)
         if "href" in attrs:
-            assert str(attrs["href"]).startswith(("#step-", "https://", "http://"))
+            assert str(attrs["href"]).startswith(("#step-", "#warnings", "https://", "http://"))
     policy = next(attrs["content"] for attrs in page.tags("meta") if attrs.get("http-equiv"))
     assert str(policy).startswith("default-src 'none'; style-src 'unsafe-inline'; script-src 'sha256-")
+
+
+SVG_ELEMENTS = {"svg", "style", "rect", "line", "text", "g", "title"}
 
 
 @pytest.mark.parametrize("trace", [traces.build, traces.hostile, list], ids=["build", "hostile", "empty"])
 def test_picture_is_a_document_without_scripts(trace: type[list[SolveStatus]]) -> None:
     root = ElementTree.fromstring(render_svg(Timeline(trace())))
     names = {element.tag.rpartition("}")[2] for element in root.iter()}
-    assert names <= {"svg", "style", "rect", "line", "text", "g", "title"}
+    assert names <= SVG_ELEMENTS
     assert not any(name.startswith("on") or "href" in name for element in root.iter() for name in element.attrib)
 
 
@@ -176,3 +236,54 @@ def test_any_trace_makes_a_report(vertexes: list[Vertex]) -> None:
     timeline = Timeline([SolveStatus(vertexes)])
     assert Page(render_html(timeline)).open == []
     ElementTree.fromstring(render_svg(timeline))
+
+
+MARKUP = [
+    *("</script>", "<script>", "</style>", "</title>", "</details>", "<img src=x onerror=alert(1)>", " onclick=x "),
+    *("<!--", "-->", "]]>", "<", ">", "&", "&lt;", "&#60;", '"', "'", "`", "=", "javascript:alert(1)"),
+    *("\u2028", "\u2029", "\u202e", "\x00", "\x1b[31m", "\x1b[38;5;", "\ud800", "\ufffe", "\r", "\n", "[a 1/2] "),
+]
+TEXTS = st.lists(st.sampled_from(MARKUP) | st.characters(), max_size=12).map("".join)
+URLS = st.sampled_from(["javascript:x", "data:text/html,x", "https://x/", "http://", " https://x"])
+
+
+@given(st.lists(TEXTS, min_size=8, max_size=8), URLS)
+@settings(deadline=None)
+def test_no_text_becomes_markup(texts: list[str], scheme: str) -> None:
+    """The page of a trace with hostile texts has the elements and attributes of one with harmless texts."""
+
+    def shape(texts: list[str], url: str) -> list[tuple[str, list[str]]]:
+        page = Page(render_html(Timeline(traces.of_texts(texts, url)), texts[0]))
+        assert page.open == []
+        assert len(page.tags("script")) == 1
+        for attrs in page.tags("a"):
+            assert re.match(r"#step-\d+\Z|#warnings\Z|https?://", str(attrs["href"]))
+        return [(tag, sorted(attrs)) for tag, attrs in page.elements if tag != "span"]
+
+    url = scheme + texts[7]
+    harmless = "https://x" if url.startswith(("https://", "http://")) else "x"
+    assert shape(["x" + text for text in texts], url) == shape(["x"] * len(texts), harmless)
+    root = ElementTree.fromstring(render_svg(Timeline(traces.of_texts(texts, scheme)), texts[0]))
+    assert {element.tag.rpartition("}")[2] for element in root.iter()} <= SVG_ELEMENTS
+
+
+@pytest.mark.parametrize(
+    ("text", "html"),
+    [
+        ("plain <b>", "plain &lt;b&gt;"),
+        ("\x1b[1;31mred\x1b[0m.", '<span class="s1 c1">red</span>.'),
+        ("\x1b[92mlight\x1b[39mno", '<span class="c2">light</span>no'),
+        ("\x1b[3;4mboth\x1b[23mone\x1b[24mnone", '<span class="s3 s4">both</span><span class="s4">one</span>none'),
+        ("\x1b[38;5;9mred\x1b[38;5;200mother", '<span class="c1">red</span>other'),
+        ("\x1b[31;48;2;1;2;3mred\x1b[mno", '<span class="c1">red</span>no'),
+        ("\x1b[31m\x1b[1;22;2mred", '<span class="s2 c1">red</span>'),
+        ("\x1b[38mx\x1b[38;5mx\x1b[99999;7mx", "xxx"),
+    ],
+)
+def test_colours_of_output(text: str, html: str) -> None:
+    assert render_log(text) == html
+
+
+def test_most_at_once() -> None:
+    steps = [step("a", 0, 4), step("b", 1, 3), step("c", 2, 3), step("d", 3, 4)]
+    assert "at most 3 at once" in render_html(Timeline([SolveStatus(steps)]))

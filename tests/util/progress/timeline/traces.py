@@ -77,3 +77,23 @@ def hostile() -> list[SolveStatus]:
             ],
         )
     ]
+
+
+def of_texts(texts: list[str], url: str) -> list[SolveStatus]:
+    """A trace with a text in each place that can have one, a text a place."""
+    digest, name, error, group, output, part, short, detail = texts
+    made = Vertex(digest=digest, inputs=[digest], name=name, started=T0, completed=T0 + SECOND, error=error)
+    made.progress_group = ProgressGroup(id="x", name=group.encode("utf-8", "replace").decode())
+    info = SourceInfo(filename=detail.encode("utf-8", "replace").decode(), data=b"FROM x\n")
+    warning = VertexWarning(digest, short=short.encode("utf-8", "replace"), url=url)
+    warning.detail = [detail.encode("utf-8", "replace")]
+    warning.source_info = info
+    warning.range = [Range(start=Position(line=1), end=Position(line=1))]
+    return [
+        SolveStatus(
+            [made],
+            [VertexStatus(part, digest, timestamp=T0)],
+            [VertexLog(digest, 1, b"x" + output.encode("utf-8", "replace"), T0)],
+            [warning],
+        )
+    ]
