@@ -17,8 +17,8 @@ import json
 import re
 from binascii import Error as Base64Error
 from binascii import a2b_base64, b2a_base64
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Final, TypeVar
 
@@ -99,6 +99,10 @@ class VertexWarning:
     range: list[Range] = field(default_factory=list)
 
 
+BareLog = tuple[str, bytes, int]
+"""The vertex, the data and the timestamp of a log."""
+
+
 @dataclass(slots=True)
 class SolveStatus:
     """What changed since the last status of the same solve."""
@@ -129,6 +133,32 @@ class SolveStatus:
         """Whether there are warnings in it."""
         return bool(self.warnings)
 
+    def bare_logs(self) -> Iterable[BareLog] | None:
+        """The logs as tuples, where there is nothing else in the status; else None."""
+        if self.vertexes or self.statuses or self.warnings:
+            return None
+        return [(log.vertex, log.data, log.timestamp) for log in self.logs]
+
+    def shifted(self, shift: int) -> SolveStatus:
+        """The status with so many nanoseconds taken from every time; this one is not changed."""
+        return SolveStatus(
+            vertexes=[
+                replace(vertex, started=_back(vertex.started, shift), completed=_back(vertex.completed, shift))
+                for vertex in self.vertexes
+            ],
+            statuses=[
+                replace(
+                    item,
+                    started=_back(item.started, shift),
+                    completed=_back(item.completed, shift),
+                    timestamp=item.timestamp - shift,
+                )
+                for item in self.statuses
+            ],
+            logs=[VertexLog(log.vertex, log.stream, log.data, log.timestamp - shift) for log in self.logs],
+            warnings=self.warnings,
+        )
+
     def to_json_line(self) -> bytes:
         """`to_json` in UTF-8, with a newline behind it; raises as that."""
         return (self.to_json() + "\n").encode("utf-8")
@@ -156,6 +186,10 @@ class SolveStatus:
             logs=_list(obj, "logs", _log_from),
             warnings=_list(obj, "warnings", _warning_from),
         )
+
+
+def _back(moment: int | None, shift: int) -> int | None:
+    return None if moment is None else moment - shift
 
 
 _UNSAFE = re.compile(r'[\x00-\x1f"\\<>&\u2028\u2029\ud800-\udfff]')

@@ -30,6 +30,7 @@ BATCH = 10
 SERVED = 1_000_000
 DRAWN = 100_000
 START = 1_700_000_000 * 1_000_000_000
+_RUN_TIME = 900_000_000
 _LINE = b"x" * 99 + b"\n"
 
 
@@ -51,11 +52,11 @@ def statuses(count: int, batch: int = BATCH) -> Iterator[SolveStatus]:
         for first in range(0, lines, batch):
             yield SolveStatus(
                 logs=[
-                    VertexLog(digest(steps[number % RUNNING]), 1, _LINE, now + number)
+                    VertexLog(digest(steps[number % RUNNING]), 1, _LINE, now + number * _RUN_TIME // lines)
                     for number in range(first, min(first + batch, lines))
                 ]
             )
-        done = now + 900_000_000
+        done = now + _RUN_TIME
         yield SolveStatus(
             [Vertex(digest(s), name=f"[{s}/{STEPS}] RUN step {s}", started=now, completed=done) for s in steps]
         )

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from pybuildkit.api.services.control import control_pb2 as pb
 from pybuildkit.client._graph import SolveStatus, StatusError, VertexLog, VertexWarning
-from pybuildkit.client._received import ReceivedStatus, _line_of_logs
+from pybuildkit.client._loglines import LogLines
+from pybuildkit.client._received import ReceivedStatus
 from pybuildkit.client._status import marshal, new_solve_status
 
 DIGEST = "sha256:" + "0123456789abcdef" * 4
@@ -23,6 +24,7 @@ TIMES = st.builds(
     st.sampled_from([1_700_000_000, 1_700_000_001, 300_000_000, 1, 0, -5]),
     st.sampled_from([0, 1, 127, 128, 500_000_000, 999_999_999]) | st.integers(0, 999_999_999),
 )
+SHIFTS = [0, 1, 300_000_000, -999_999_999, 10**18]
 SIZES = st.sampled_from([0, 1, 2, 3, 100, 127, 128, 200, 16_300, 16_383, 16_384, 20_000])
 LOGS = st.builds(VertexLog, DIGESTS, st.integers(0, 300) | st.integers(0, 4), SIZES.map(lambda n: b"x" * n), TIMES)
 USUAL = st.builds(
@@ -30,7 +32,7 @@ USUAL = st.builds(
     st.just(DIGEST),
     st.integers(1, 2),
     SIZES.filter(lambda n: n > 2).map(lambda n: b"y" * n),
-    st.integers(NOW + 1, NOW + 999_999_999),
+    st.integers(NOW + (1 << 21), NOW + 999_999_999),
 )
 
 
@@ -52,6 +54,15 @@ def check(wire: bytes) -> None:
     received = ReceivedStatus.read(wire)
     assert received.has_warnings() is bool(expected.warnings)
     assert line_of(received) == line_of(expected)
+    logs = received.bare_logs()
+    assert (logs is None) is bool(expected.vertexes or expected.statuses or expected.warnings)
+    if logs is not None:
+        assert list(logs) == [(log.vertex, log.data, log.timestamp) for log in expected.logs]
+    for shift in SHIFTS:
+        moved = ReceivedStatus.read(wire).shifted(shift)
+        assert line_of(moved) == line_of(expected.shifted(shift))
+        assert moved.bare_logs() == expected.shifted(shift).bare_logs()
+        assert moved.shifted(shift) == expected.shifted(2 * shift)
     assert received == expected
     assert expected == received
     assert line_of(received) == line_of(expected)
@@ -77,7 +88,9 @@ def test_any_bytes(logs: list[VertexLog], data: st.DataObject) -> None:
 @given(st.lists(USUAL, min_size=1, max_size=5))
 @settings(deadline=None)
 def test_usual_logs_take_the_short_way(logs: list[VertexLog]) -> None:
-    assert _line_of_logs(marshal(SolveStatus(logs=logs))[0].SerializeToString()) is not None
+    assert LogLines().line(marshal(SolveStatus(logs=logs))[0].SerializeToString()) is not None
+    message = marshal(SolveStatus(logs=logs))[0].SerializeToString()
+    assert LogLines(300_000_000).line(message) is not None
 
 
 def usual() -> ReceivedStatus:

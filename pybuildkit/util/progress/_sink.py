@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import _thread
 import asyncio
+import contextlib
 import os
 import select
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Protocol
 
 _ATOMIC = 4096
@@ -63,6 +64,7 @@ class Sink:
         self._pending: list[bytes] = []
         self.pending_bytes = 0
         self._is_pipe = _is_pipe(descriptor(out))
+        self._writing: asyncio.Future[None] | None = None
 
     def put(self, data: bytes) -> None:
         """Keep bytes for the next `flush`."""
@@ -83,14 +85,38 @@ class Sink:
         Cancelling leaves a write that blocks to its thread. Raises OSError as `errors_matter` says, and whatever
         else the output raises.
         """
-        if not self._pending:
+        await self._written()
+        if 0 < self.pending_bytes <= _ATOMIC and self._is_pipe and self._is_writable():
+            with self._judged():
+                self._write(self.take())
+        elif self._pending:
+            self._writing = _in_thread(self._write, self.take())
+            await self._written()
+
+    async def hand_over(self) -> None:
+        """Begin to write what was put; return when what was handed over before has been written.
+
+        Raises as `flush`, what befell the write before. Cancelling hands nothing over.
+        """
+        await self._written()
+        if self._pending:
+            self._writing = _in_thread(self._write, self.take())
+
+    async def _written(self) -> None:
+        """Wait for the thread that writes, if there is one."""
+        writing = self._writing
+        if writing is None:
             return
-        data = self.take()
+        await asyncio.wait((writing,))
+        self._writing = None
+        with self._judged():
+            writing.result()
+
+    @contextlib.contextmanager
+    def _judged(self) -> Iterator[None]:
+        """Raise only those errors of a write that matter."""
         try:
-            if len(data) <= _ATOMIC and self._is_pipe and self._is_writable():
-                self._write(data)
-            else:
-                await _in_thread(self._write, data)
+            yield
         except OSError as err:
             if self._errors_matter or isinstance(err, BrokenPipeError):
                 raise
@@ -138,8 +164,8 @@ def _is_pipe(fd: int | None) -> bool:
         return False
 
 
-async def _in_thread(write: Callable[[bytes], None], data: bytes) -> None:
-    """Run the write in a thread that the program's end does not wait for, and wait for it here."""
+def _in_thread(write: Callable[[bytes], None], data: bytes) -> asyncio.Future[None]:
+    """Run the write in a thread that the program's end does not wait for."""
     loop = asyncio.get_running_loop()
     result: asyncio.Future[None] = loop.create_future()
 
@@ -163,4 +189,4 @@ async def _in_thread(write: Callable[[bytes], None], data: bytes) -> None:
             return  # the loop was closed while the write was stuck
 
     _thread.start_new_thread(run, ())  # not Thread.start, which waits until the thread runs
-    await result
+    return result

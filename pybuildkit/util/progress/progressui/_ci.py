@@ -10,7 +10,7 @@ commands are switched off, under a token that nobody can guess, while output is 
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from pybuildkit.client._graph import SolveStatus
@@ -90,8 +90,13 @@ class FoldedView:
     def init(self, limiter: Limiter) -> None:
         """Nothing to prepare."""
 
-    def update(self, status: SolveStatus) -> None:
-        """Take in a status, and write the steps that ended a while ago."""
+    def update(self, statuses: Sequence[SolveStatus]) -> None:
+        """Take in statuses, and write the steps that ended a while ago."""
+        for status in statuses:
+            self._take_in(status)
+        self.refresh()
+
+    def _take_in(self, status: SolveStatus) -> None:
         trace = self._trace
         trace.update(status, _WIDTH)
         for digest in trace.updates:
@@ -103,7 +108,6 @@ class FoldedView:
             elif vertex.index == 0:
                 self._ended.setdefault(vertex, trace.clock())
         trace.updates.clear()
-        self.refresh()
 
     def refresh(self) -> None:
         """Write the steps that ended a while ago, by the time of their ends."""

@@ -17,10 +17,11 @@ text); a TTY_DISPLAY_RATE of 0 or less is not used (Go panics); on a terminal na
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import re
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Protocol
@@ -48,7 +49,8 @@ _MILLISECOND = 1_000_000
 _TICK = 150 * _MILLISECOND
 _DRAW = 100 * _MILLISECOND
 _PLAIN_WIDTH = 80
-_FLUSH_BYTES = 256 * 1024
+_FLUSH_BYTES = 512 * 1024
+_AT_ONCE = 256
 _HOLD_SECONDS = 0.005
 _MAX_WARNINGS = 100_000
 
@@ -107,8 +109,8 @@ class View(Protocol):
     def init(self, limiter: Limiter) -> None:
         """Called once, before everything else."""
 
-    def update(self, status: SolveStatus) -> None:
-        """Take in a status; a view with a buffer draws only as often as the limiter lets it."""
+    def update(self, statuses: Sequence[SolveStatus]) -> None:
+        """Take in statuses that came together; a view with a buffer draws only as often as the limiter lets it."""
 
     def refresh(self) -> None:
         """Draw what the buffer holds."""
@@ -126,8 +128,8 @@ class QuietView:
     def init(self, limiter: Limiter) -> None:
         """Nothing to prepare."""
 
-    def update(self, status: SolveStatus) -> None:
-        """Drop the status."""
+    def update(self, statuses: Sequence[SolveStatus]) -> None:
+        """Drop the statuses."""
 
     def refresh(self) -> None:
         """Nothing to draw."""
@@ -145,16 +147,17 @@ class RawJsonView(QuietView):
         super().__init__(sink)
         self._clean = clean
 
-    def update(self, status: SolveStatus) -> None:
-        """Put the line."""
-        try:
-            line = status.to_json_line()
-        except StatusError:
-            return
+    def update(self, statuses: Sequence[SolveStatus]) -> None:
+        """Put a line for each."""
+        lines = []
+        for status in statuses:
+            with contextlib.suppress(StatusError):
+                lines.append(status.to_json_line())
+        text = b"".join(lines)
         if self._clean:
-            text = line.decode("utf-8")
-            line = self._STEERING.sub(lambda match: f"\\u{ord(match.group()):04x}", text).encode("utf-8")
-        self.sink.put(line)
+            escaped = self._STEERING.sub(lambda match: f"\\u{ord(match.group()):04x}", text.decode("utf-8"))
+            text = escaped.encode("utf-8")
+        self.sink.put(text)
 
 
 class PlainView:
@@ -170,11 +173,16 @@ class PlainView:
         """Keep the limiter."""
         self._limiter = limiter
 
-    def update(self, status: SolveStatus) -> None:
-        """Take in a status, and print if the limiter lets it."""
-        self._trace.update(status, _PLAIN_WIDTH)
-        if self._limiter is None or self._limiter.allow(self._trace.clock()):
-            self.refresh()
+    def update(self, statuses: Sequence[SolveStatus]) -> None:
+        """Take in statuses, and print after each if the limiter lets it."""
+        now = self._trace.clock()
+        may_draw = True
+        for status in statuses:
+            self._trace.update(status, _PLAIN_WIDTH)
+            if may_draw:
+                may_draw = self._limiter is None or self._limiter.allow(now)
+                if may_draw:
+                    self.refresh()
 
     def refresh(self) -> None:
         """Print what is new."""
@@ -191,7 +199,7 @@ class ConsoleView:
     """A terminal, see `_tty`.
 
     Args:
-        size: gives the terminal's columns and lines, (0, 0) where they are not known. It is asked at each status
+        size: gives the terminal's columns and lines, (0, 0) where they are not known. It is asked when statuses come
             and at the end; ticks draw with the last answer.
     """
 
@@ -208,12 +216,17 @@ class ConsoleView:
         """Keep the limiter."""
         self._limiter = limiter
 
-    def update(self, status: SolveStatus) -> None:
-        """Take in a status, and draw if the limiter lets it."""
+    def update(self, statuses: Sequence[SolveStatus]) -> None:
+        """Take in statuses, and draw after each if the limiter lets it."""
         self._measure()
-        self._trace.update(status, self._width)
-        if self._limiter is None or self._limiter.allow(self._trace.clock()):
-            self.refresh()
+        now = self._trace.clock()
+        may_draw = True
+        for status in statuses:
+            self._trace.update(status, self._width)
+            if may_draw:
+                may_draw = self._limiter is None or self._limiter.allow(now)
+                if may_draw:
+                    self.refresh()
 
     def refresh(self) -> None:
         """Draw."""
@@ -263,9 +276,14 @@ class Display:
 
     def update(self, status: SolveStatus) -> None:
         """Take in a status."""
-        self._view.update(status)
-        if status.has_warnings() and len(self.warnings) < _MAX_WARNINGS:
-            self.warnings += status.warnings
+        self.update_many((status,))
+
+    def update_many(self, statuses: Sequence[SolveStatus]) -> None:
+        """Take in statuses that came together."""
+        self._view.update(statuses)
+        for status in statuses:
+            if status.has_warnings() and len(self.warnings) < _MAX_WARNINGS:
+                self.warnings += status.warnings
 
     def tick(self) -> None:
         """Draw what was held back, and the running times."""
@@ -305,14 +323,9 @@ class Display:
         due = loop.time() + interval
         while True:
             statuses = ch.take_all()
-            for status in statuses:
-                self.update(status)
             if statuses:
+                await self._take_in(statuses)
                 due = loop.time() + interval
-                if self.sink.pending_bytes > _FLUSH_BYTES:
-                    await self.sink.flush()
-                else:
-                    await asyncio.sleep(0)
                 ctx.raise_if_done()
                 continue
             got = await self._wait(ctx, ch, due)
@@ -326,6 +339,24 @@ class Display:
             if status_or_end is not None:
                 self.update(status_or_end)
             due = loop.time() + interval
+
+    async def _take_in(self, statuses: list[SolveStatus]) -> None:
+        """Take in many statuses, without holding up the loop for long; cancelling takes in all of them.
+
+        While one part of the output is written, the next is made.
+        """
+        first = 0
+        try:
+            while first < len(statuses):
+                part = statuses[first : first + _AT_ONCE]
+                first += _AT_ONCE
+                self.update_many(part)
+                if self.sink.pending_bytes > _FLUSH_BYTES:
+                    await self.sink.hand_over()
+                else:
+                    await asyncio.sleep(0)
+        finally:
+            self.update_many(statuses[first:])
 
     async def _wait(
         self, ctx: Context, ch: chan.Chan[SolveStatus], due: float

@@ -13,11 +13,12 @@ not shown.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from copy import copy
+from functools import lru_cache
 from typing import NamedTuple
 
-from pybuildkit.client._graph import SolveStatus, Vertex, VertexLog, VertexStatus, VertexWarning
+from pybuildkit.client._graph import BareLog, SolveStatus, Vertex, VertexStatus, VertexWarning
 from pybuildkit.third_party.vt100 import VT100
 from pybuildkit.util.progress.progressui._clean import clean_log, clean_name, split_cut
 from pybuildkit.util.progress.progressui._interval import Interval, merge_intervals, seconds, subtract
@@ -34,6 +35,7 @@ TERM_HEIGHT_MIN = 6
 LOGS_BUFFER_SIZE = 10
 _SECOND = 1_000_000_000
 _TEN_SECONDS = 10 * _SECOND
+_MILLISECOND = 1_000_000
 CANCELED = b"context canceled"
 
 
@@ -225,6 +227,18 @@ class Trace:
             status: what changed; it is not kept nor changed, its vertexes and vertex statuses are kept.
             term_width: the width of the terminal in cells.
         """
+        logs = status.bare_logs()
+        if logs is None:
+            self._update_steps(status)
+            logs = [(log.vertex, log.data, log.timestamp) for log in status.logs]
+        if self.console or self.clean or self.keeps_archive:
+            for vertex, data, timestamp in logs:
+                self._update_log(vertex, data, timestamp, term_width)
+        else:
+            self._update_raw_logs(logs)
+
+    def _update_steps(self, status: SolveStatus) -> None:
+        """Take in all but the logs."""
         groups: dict[str, None] = {}
         for vertex in status.vertexes:
             if self.start_time is None:
@@ -239,8 +253,6 @@ class Trace:
             self._update_status(item)
         for warning in status.warnings:
             self._update_warning(warning)
-        for log in status.logs:
-            self._update_log(log, term_width)
 
     def text(self, value: str) -> bytes:
         """A name, an id or an error as it is shown."""
@@ -350,18 +362,33 @@ class Trace:
         known.warnings.append(warning)
         known.touch(self.clock)
 
-    def _update_log(self, log: VertexLog, term_width: int) -> None:
-        known = self.by_digest.get(log.vertex)
+    def _update_raw_logs(self, logs: Iterable[BareLog]) -> None:
+        """Take in logs that are shown as they are; one loop with few calls, since it runs for all that is printed."""
+        by_digest, updates = self.by_digest, self.updates
+        for vertex, data, timestamp in logs:
+            known = by_digest.get(vertex)
+            if known is None:
+                continue
+            if data.find(b"\n") + 1 == len(data) > 0 and not known.logs_partial:
+                known.logs.append(self._log_prefix(known, timestamp) + data[:-1])
+            else:
+                self._append_log(known, data, timestamp)
+            updates[known.vertex.digest] = None
+            if known.count == 0:
+                known.last_block_time = self.clock()
+            known.count += 1
+
+    def _update_log(self, vertex: str, data: bytes, timestamp: int, term_width: int) -> None:
+        known = self.by_digest.get(vertex)
         if known is None:
             return
         known.job_cached = False
-        data = log.data
         if self.console:
             self._write_term(known, data, term_width)
         if self.clean:
             data, known.held = split_cut(known.held + data)
             data = clean_log(data)
-        self._append_log(known, data, log.timestamp)
+        self._append_log(known, data, timestamp)
         self.updates[known.vertex.digest] = None
         known.touch(self.clock)
 
@@ -401,7 +428,10 @@ class Trace:
             return b"0.000 "
         nanos = timestamp - start
         if 0 <= nanos < _TEN_SECONDS:
-            return b"%.3f " % (nanos // _SECOND + nanos % _SECOND / 1e9)
+            millis, rest = divmod(nanos, _MILLISECOND)
+            if rest == _MILLISECOND // 2:
+                return b"%.3f " % (nanos // _SECOND + nanos % _SECOND / 1e9)
+            return _millis_text(millis + (rest > _MILLISECOND // 2))
         elapsed = seconds(subtract(timestamp, start))
         if self.clean:
             elapsed = max(elapsed, 0.0)
@@ -422,3 +452,8 @@ class Trace:
                 out.append(b"\x1b[0m")
             out.append(b"------\n")
         return b"".join(out)
+
+
+@lru_cache(maxsize=1024)
+def _millis_text(millis: int) -> bytes:
+    return b"%d.%03d " % divmod(millis, 1000)

@@ -8,7 +8,7 @@ Such a channel is for sending alone: `send`, `try_send`, `push` and `close`.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from pybuildkit.client._graph import SolveStatus
 from pybuildkit.golang.chan import Chan, ChanError, SendCase
@@ -26,6 +26,16 @@ class StatusChan(Chan[SolveStatus]):
     def try_send(self, value: SolveStatus) -> bool:
         """As `Chan.try_send`; after `abandon` the value is dropped."""
         return True if self._abandoned and not self.closed else super().try_send(value)
+
+    async def send_many(self, values: Iterable[SolveStatus]) -> None:
+        """As `Chan.send_many`; where there is room for one of the values, all that follow are taken with it."""
+        batch = [*values]
+        for index, value in enumerate(batch):
+            if self.closed or self._abandoned or self._receivers or len(self._buffer) >= self._capacity:
+                await self.send(value)
+            else:
+                self._buffer.extend(batch[index:])
+                return
 
     def push(self, value: SolveStatus) -> None:
         """Send without waiting, over the capacity if need be; dropped where the channel is closed or abandoned."""
@@ -63,6 +73,11 @@ class MappedChan(StatusChan):
         """As `Chan.send`, to the target."""
         self._raise_if_closed()
         await self._target.send(self._change(value))
+
+    async def send_many(self, values: Iterable[SolveStatus]) -> None:
+        """As `Chan.send_many`, to the target."""
+        self._raise_if_closed()
+        await self._target.send_many(map(self._change, values))
 
     def try_send(self, value: SolveStatus) -> bool:
         """As `Chan.try_send`, to the target."""
@@ -103,6 +118,14 @@ class TeeChan(StatusChan):
             raise ChanError("send on closed channel")
         await self._first.send(value)
         await self._second.send(value)
+
+    async def send_many(self, values: Iterable[SolveStatus]) -> None:
+        """As `Chan.send_many`, to the first and then to the second; cancelling leaves what `send` may leave."""
+        if self.closed:
+            raise ChanError("send on closed channel")
+        batch = [*values]
+        await self._first.send_many(batch)
+        await self._second.send_many(batch)
 
     def try_send(self, value: SolveStatus) -> bool:
         """False: whether both have room cannot be known."""

@@ -6,7 +6,6 @@ Mirrors util/progress/progresswriter/reset.go, v0.32.2.
 from __future__ import annotations
 
 import time
-from dataclasses import replace
 
 from pybuildkit.client._graph import SolveStatus
 from pybuildkit.util.progress.progresswriter._channel import MappedChan
@@ -30,30 +29,7 @@ class TimeShift:
             for vertex in status.vertexes:
                 if vertex.started is not None:
                     self._diff = vertex.started - self._base
-        diff = self._diff
-        if diff is None:
-            return status
-        return SolveStatus(
-            vertexes=[
-                replace(vertex, started=_back(vertex.started, diff), completed=_back(vertex.completed, diff))
-                for vertex in status.vertexes
-            ],
-            statuses=[
-                replace(
-                    item,
-                    started=_back(item.started, diff),
-                    completed=_back(item.completed, diff),
-                    timestamp=item.timestamp - diff,
-                )
-                for item in status.statuses
-            ],
-            logs=[replace(log, timestamp=log.timestamp - diff) for log in status.logs],
-            warnings=status.warnings,
-        )
-
-
-def _back(moment: int | None, diff: int) -> int | None:
-    return None if moment is None else moment - diff
+        return status if self._diff is None else status.shifted(self._diff)
 
 
 def reset_time(writer: Writer) -> Writer:
