@@ -44,18 +44,24 @@ def frame_messages(payloads: Iterable[Payload]) -> tuple[list[Chunk], int]:
     out: list[Chunk] = []
     small: list[Buffer] = []
     total = 0
+    pack, add = PREFIX.pack, small.append
     for payload in payloads:
+        if type(payload) is bytes and (size := len(payload)) < _JOINED_BELOW:
+            add(pack(0, size))
+            add(payload)
+            total += size + 5
+            continue
         pieces: Sequence[Buffer] = (payload,) if isinstance(payload, (bytes, bytearray, memoryview)) else payload
         size = sum(map(len, pieces))
-        small.append(PREFIX.pack(0, size))
+        add(pack(0, size))
         total += size + 5
         for piece in pieces:
             if len(piece) < _JOINED_BELOW:
-                small.append(piece)
+                add(piece)
                 continue
             if small:
                 out.append(b"".join(small))
-                small = []
+                small.clear()
             out.append(piece if type(piece) is memoryview else memoryview(piece))
     if small:
         out.append(b"".join(small))
@@ -103,6 +109,10 @@ class Deframer:
                 if size == left:
                     continue
                 data = data[left:]
+            size = len(data) - 5
+            if 0 <= size <= self._max_size and not self._prefix and PREFIX.unpack_from(data) == (0, size):
+                self.messages.append(bytes(data[5:]))  # just one message, as most frames of small ones hold
+                continue
             self._begin(data)
         if len(self._pieces) > self._owned:
             self._pieces[self._owned :] = [b"".join(self._pieces[self._owned :])]  # nothing else is kept alive

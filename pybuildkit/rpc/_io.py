@@ -3,6 +3,10 @@
 Sockets and pipes are driven by the loop's readiness callbacks: a read is one `recv` when the loop says that there is
 something, a write is a gathering `sendmsg`/`writev` tried at once and continued when there is room. So every read
 passes through the loop once, and a busy peer cannot starve the rest of the program.
+
+A peer that sends many small pieces in quick succession, each of which would wake everything above, is read a few
+milliseconds later, when there is more at a time. Where that brings no more (the peer waits for our answer to each
+piece) it is given up for the next few hundred.
 """
 
 from __future__ import annotations
@@ -25,6 +29,13 @@ if TYPE_CHECKING:
 READ_SIZE = 256 * 1024
 _SEND_BUFFER = 1 << 20
 _MEMORY_LIMIT = 1 << 20
+
+_SMALL = 4096
+_QUICK_SECONDS = 0.003
+_BURST = 16
+_PAUSE_SECONDS = 0.004
+_GAIN = 2
+_MOST_DOUBT = 256
 
 
 class _Device(Protocol):
@@ -114,6 +125,10 @@ class PollStream:
         self._writer: asyncio.Future[None] | None = None
         self._unsent: list[Buffer] = []
         self._start = 0
+        self._quick = 0
+        self._doubt = 8
+        self._usual = 0.0
+        self._last_read = 0.0
 
     def error_text(self, err: OSError, op: str) -> str:
         """An error of the descriptor as Go's net package prints it; `op` is "read" or "write"."""
@@ -131,6 +146,8 @@ class PollStream:
         if self._closed:
             return b""
         assert self._reader is None, "two reads at once"
+        if self._quick >= _BURST and (gathered := await self._read_later(n)) is not None:
+            return gathered
         self._read_size = n
         reader: asyncio.Future[bytes] = self._loop.create_future()
         self._reader = reader
@@ -145,6 +162,36 @@ class PollStream:
             raise
         finally:
             self._reader = None
+
+    async def _read_later(self, n: int) -> bytes | None:
+        """Let several small pieces arrive, and read them together; None where nothing came."""
+        self._pause()
+        await asyncio.sleep(_PAUSE_SECONDS)
+        if self._closed:
+            return b""
+        try:
+            data = self._device.recv(n)
+        except (BlockingIOError, InterruptedError):
+            self._quick = 0
+            return None
+        if len(data) == n:
+            self._quick = 0
+        if len(data) >= _GAIN * self._usual:
+            self._doubt = 8
+        else:
+            self._quick = _BURST - self._doubt
+            self._doubt = min(2 * self._doubt, _MOST_DOUBT)
+        return data
+
+    def _note_size(self, size: int) -> None:
+        """Count the small pieces that came in quick succession."""
+        now = self._loop.time()
+        if size < _SMALL and now - self._last_read < _QUICK_SECONDS:
+            self._quick += 1
+            self._usual += (size - self._usual) / 8
+        else:
+            self._quick = min(self._quick, 0)
+        self._last_read = now
 
     def _readable(self) -> None:
         reader = self._reader
@@ -161,6 +208,7 @@ class PollStream:
             return
         if not data:
             self._pause()
+        self._note_size(len(data))
         reader.set_result(data)
 
     def _pause(self) -> None:

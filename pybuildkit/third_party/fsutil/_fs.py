@@ -25,7 +25,7 @@ from typing import Protocol
 from pybuildkit.golang.errors import BuildkitError, WrappedError, with_op
 from pybuildkit.third_party.fsutil._root import Root, entry_name
 from pybuildkit.third_party.fsutil._stat import FS_ENCODING, MODE_SYMLINK, MODE_TYPE, Stat, from_lstat
-from pybuildkit.third_party.fsutil._xattr import load_xattrs
+from pybuildkit.third_party.fsutil._xattr import load_xattrs, may_have_xattrs
 
 
 class File(Protocol):
@@ -179,6 +179,7 @@ class _Walker:
     def __init__(self, fs: FS, root: Root, xattrs: bool) -> None:
         self.fs = fs
         self._root = root
+        self._top = root.full_path(b"").rstrip(b"/") + b"/"
         self._xattrs = xattrs
         self._first_names: dict[tuple[int, int], bytes] = {}
 
@@ -196,7 +197,7 @@ class _Walker:
             first = self._first_names.setdefault((info.st_dev, info.st_ino), path)
             if first is not path:
                 stat.linkname = first
-        if self._xattrs:
+        if self._xattrs and may_have_xattrs(self._top + path):
             full = self._root.full_path(path)
             stat.xattrs = load_xattrs(entry_name(fd, base, full), full)
         return stat

@@ -63,6 +63,19 @@ def error_packet(text: str) -> bytes:
     return b'\x08\x04"' + encode_varint(len(data)) + data if data else b"\x08\x04"
 
 
+def split_request(raw: bytes) -> int:
+    """The id in a REQ packet as everybody writes it; -1 for all others."""
+    size = len(raw)
+    if raw[:3] != b"\x08\x01\x18" or not 4 <= size <= 7 or raw[-1] > 0x7F:
+        return -1
+    id = raw[3] & 0x7F
+    for index in range(4, size):
+        if raw[index - 1] < 0x80:
+            return -1
+        id |= (raw[index] & 0x7F) << 7 * (index - 3)
+    return id
+
+
 _V = rb"[\x80-\xff]{0,8}[\x00-\x7f]"
 _DATA = re.compile(rb"\x08\x02(?:\x18(%b))?(?:\x22(%b))?" % (_V, _V))
 

@@ -70,16 +70,18 @@ class _Send:
         if self._progress is not None:
             self._progress(self._sent, last)
 
-    async def _send(self, payloads: Sequence[Payload], size: int) -> None:
+    async def _send(self, payloads: Sequence[Payload]) -> None:
         async with self._lock:
             await self._stream.send_many(payloads)
-        self.report(size)
+        if self._progress is not None:
+            self.report(sum(map(_size, payloads)))
 
     async def _fail(self, err: BaseException) -> None:
         """Tell the receiver, if it still listens."""
         try:
             async with asyncio.timeout(_LAST_WORDS_SECONDS):
-                await self._send([error_packet(error_text(err))], 0)
+                async with self._lock:
+                    await self._stream.send_many([error_packet(error_text(err))])
         except (BuildkitError, OSError):
             return
 
@@ -92,7 +94,7 @@ class _Send:
                 done = core.listed
                 if not done:
                     ahead = worker.submit(core.list_more)
-                await self._send(packets, sum(map(len, packets)))
+                await self._send(packets)
                 if done:
                     return
         except (BuildkitError, OSError) as err:
@@ -105,8 +107,7 @@ class _Send:
             packets = await self._stream.recv_many()
             if not packets:
                 raise ProtocolError("unexpected EOF")
-            for raw in packets:
-                core.receive(raw)
+            core.receive_many(packets)
             self._wake.set()
 
     async def _contents(self) -> None:
@@ -135,7 +136,7 @@ class _Send:
                 if isinstance(item, LargeFile):
                     await self._send_large(item)
                 else:
-                    await self._send(item, sum(map(_size, item)))
+                    await self._send(item)
             if not more:
                 if not core.requested:
                     return
@@ -146,7 +147,7 @@ class _Send:
             packets = large.read_cached()
             if not packets:
                 packets = await self._worker.submit(large.read)
-            await self._send(packets, sum(map(_size, packets)))
+            await self._send(packets)
             await asyncio.sleep(0)  # a stream that takes everything at once must not keep the loop
         large.sent = True
 

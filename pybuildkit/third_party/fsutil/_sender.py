@@ -23,7 +23,8 @@ import stat as _unix
 import time
 from array import array
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
 
 from pybuildkit.golang.errors import BuildkitError, with_op
 from pybuildkit.third_party.fsutil._fs import FS, DiskFile, DiskFS, Entry, File, close_walk
@@ -35,6 +36,7 @@ from pybuildkit.third_party.fsutil._packet import (
     data_end,
     data_header,
     decode_packet,
+    split_request,
     stat_packet,
 )
 from pybuildkit.third_party.fsutil._root import Root
@@ -50,6 +52,7 @@ FLUSH_SIZE = 512 << 10
 
 _SMALL_FILE = 64 << 10
 _LIST_BATCH = 1000
+_LIST_STEP = 32
 _LIST_SECONDS = 0.05
 _READ_BATCH = 512
 _LARGE_BATCH = 4
@@ -193,20 +196,30 @@ class Sender:
             self._walk = with_hardlink_reset(self._fs).walk(b"")
         out: list[bytes] = []
         deadline = time.monotonic() + _LIST_SECONDS
-        for entry in self._walk:
-            stat = entry.stat()
-            regular = not stat.mode & MODE_TYPE
-            self._names.append(self._remember(entry) if regular else None)
-            self._sizes.append(stat.size if regular else 0)
-            self._wanted.append(regular)
-            out.append(stat_packet(stat))
-            if len(out) >= _LIST_BATCH or (not len(out) & 31 and time.monotonic() > deadline):
-                return out
-            if not len(out) & 31:
-                self._check()
-        self.listed = True
-        out.append(END_OF_LIST)
+        while len(out) < _LIST_BATCH and time.monotonic() < deadline:
+            self._check()
+            if not self._list_some(islice(self._walk, _LIST_STEP), out):
+                self.listed = True
+                out.append(END_OF_LIST)
+                break
         return out
+
+    def _list_some(self, entries: Iterable[Entry], out: list[bytes]) -> bool:
+        """Add packets of a few entries; whether there were any."""
+        names, sizes, wanted, main = self._names, self._sizes, self._wanted, self._main
+        before = len(names)
+        for entry in entries:
+            stat = entry.stat()
+            if stat.mode & MODE_TYPE:
+                names.append(None)
+                sizes.append(0)
+                wanted.append(0)
+            else:
+                names.append(entry.source_path if main is not None and entry.source is main else self._remember(entry))
+                sizes.append(stat.size)
+                wanted.append(1)
+            out.append(stat_packet(stat))
+        return len(names) > before
 
     def _remember(self, entry: Entry) -> bytes | tuple[FS, bytes]:
         """Where an entry's content is; mostly all entries are of one file system."""
@@ -216,6 +229,17 @@ class Sender:
         if self._main is None:
             self._main = source
         return path if source is self._main else (source, path)
+
+    def receive_many(self, packets: Iterable[bytes]) -> None:
+        """Take packets from the receiver, in order; raises as `receive`."""
+        wanted, requested = self._wanted, self.requested
+        for raw in packets:
+            id = split_request(raw)
+            if 0 <= id < len(wanted) and wanted[id] and not self.finished:
+                wanted[id] = 0
+                requested.append(id)
+            else:
+                self.receive(raw)
 
     def receive(self, raw: bytes) -> None:
         """Take a packet from the receiver.

@@ -18,6 +18,18 @@ class XattrError(errors.WrappedError):
     """The attributes of a file cannot be listed."""
 
 
+def may_have_xattrs(path: bytes) -> bool:
+    """Whether `load_xattrs` is worth while for a file with this absolute name.
+
+    Most files have none, and a plain name is half as dear as one through a descriptor. The name may lead through
+    links that were made meanwhile: so it only tells that there is nothing to read, and nothing is read by it.
+    """
+    try:
+        return bool(os.listxattr(path, follow_symlinks=False))
+    except OSError:
+        return True
+
+
 def load_xattrs(name: bytes, shown: bytes | None = None) -> dict[str, bytes] | None:
     """The attributes of a file or link (which is not followed), None where it has none.
 
