@@ -159,9 +159,9 @@ class SolveStatus:
             warnings=self.warnings,
         )
 
-    def to_json_line(self) -> bytes:
-        """`to_json` in UTF-8, with a newline behind it; raises as that."""
-        return (self.to_json() + "\n").encode("utf-8")
+    def put_json_line(self, parts: list[bytes]) -> None:
+        """Add the pieces of `to_json` in UTF-8 and a newline to a list; raises as that, and then adds nothing."""
+        parts.append((self.to_json() + "\n").encode("utf-8"))
 
     @classmethod
     def from_json(cls, text: str | bytes) -> SolveStatus:

@@ -57,25 +57,28 @@ class LogLines:
         self.shift = shift
         self._heads: dict[bytes, _Head] = {}
 
-    def line(self, wire: bytes) -> bytes | None:
-        """The line of a message that holds logs of the usual form alone, else None."""
-        parts: list[bytes] = []
+    def add(self, wire: bytes, parts: list[bytes]) -> bool:
+        """Add the pieces of a line for a message that holds logs of the usual form alone; whether it does."""
+        mark = len(parts)
         try:
-            self._add(wire, parts)
-        except (IndexError, KeyError, ValueError, StructError, _UnusualError):
-            return None
-        if not parts:
-            return None
-        parts[0] = b'{"logs":[' + parts[0][4:]
+            self._add_objects(wire, parts)
+        except (IndexError, KeyError, StructError, _UnusualError):
+            del parts[mark:]
+            return False
+        if len(parts) == mark:
+            return False
+        parts[mark] = b'{"logs":[' + parts[mark][4:]
         parts.append(b'Z"}]}\n')
-        return b"".join(parts)
+        return True
 
-    def _add(self, wire: bytes, parts: list[bytes]) -> None:
+    def _add_objects(self, wire: bytes, parts: list[bytes]) -> None:
         """Add the pieces of every log; one loop without calls, since it runs for everything that a build prints."""
         heads, values = self._heads, _two_digits()
         position, end = 0, len(wire)
         while position < end:
-            tag, length = wire[position : position + 2]
+            if wire[position] != 0x1A:
+                raise _UnusualError
+            length = wire[position + 1]
             position += 2
             if length >= 0x80:
                 more = wire[position]
@@ -85,7 +88,10 @@ class LogLines:
                     length += (wire[position] << 14) - 0x4000
                     position += 1
             key = wire[position : position + _KEY_SIZE]
-            width, objects, moment, next_moment, offset = heads[key] if key in heads else self._new_head(key)
+            try:
+                width, objects, moment, next_moment, offset = heads[key]
+            except KeyError:
+                width, objects, moment, next_moment, offset = self._new_head(key)
             start = position + _KEY_SIZE + 4 + width
             if width == 5:
                 low, high, last, stream, data_tag, size = _LONG_NANOS(wire, position + _KEY_SIZE)
@@ -101,7 +107,7 @@ class LogLines:
                 if more >= 0x80:
                     size += (wire[start] << 14) - 0x4000
                     start += 1
-            if start + size != position or not 0 < nanos < NANOS or tag != 0x1A or data_tag != 0x22 or not size:
+            if start + size != position or not 0 < nanos < NANOS or data_tag != 0x22 or not size:
                 raise _UnusualError
             if offset:
                 nanos += offset

@@ -61,13 +61,13 @@ class ReceivedStatus(SolveStatus):
             for vertex, data, seconds, nanos in map(_log_fields, message.logs)
         ]
 
-    def to_json_line(self) -> bytes:
-        """As `SolveStatus.to_json_line`."""
-        line = self._lines.line(self._wire) if self._wire is not None else None
-        if line is None:
-            return SolveStatus.to_json_line(self)
-        _set_has_only_logs(self, True)
-        return line
+    def put_json_line(self, parts: list[bytes]) -> None:
+        """As `SolveStatus.put_json_line`."""
+        wire = self._wire
+        if wire is not None and self._lines.add(wire, parts):
+            _set_has_only_logs(self, True)
+        else:
+            SolveStatus.put_json_line(self, parts)
 
     def shifted(self, shift: int) -> SolveStatus:
         """As `SolveStatus.shifted`."""

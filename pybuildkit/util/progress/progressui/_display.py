@@ -17,7 +17,6 @@ text); a TTY_DISPLAY_RATE of 0 or less is not used (Go panics); on a terminal na
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
 import re
 import time
@@ -149,11 +148,13 @@ class RawJsonView(QuietView):
 
     def update(self, statuses: Sequence[SolveStatus]) -> None:
         """Put a line for each."""
-        lines = []
+        parts: list[bytes] = []
         for status in statuses:
-            with contextlib.suppress(StatusError):
-                lines.append(status.to_json_line())
-        text = b"".join(lines)
+            try:
+                status.put_json_line(parts)
+            except StatusError:
+                continue
+        text = b"".join(parts)
         if self._clean:
             escaped = self._STEERING.sub(lambda match: f"\\u{ord(match.group()):04x}", text.decode("utf-8"))
             text = escaped.encode("utf-8")

@@ -12,8 +12,6 @@ from pybuildkit.util import bklog
 from pybuildkit.util.progress._sink import Output, Sink
 from pybuildkit.util.progress.progresswriter._channel import StatusChan
 
-_BATCH_BYTES = 256 * 1024
-
 
 class TraceWriter:
     """Writes what comes through its `channel`; give that to `tee` and run `run` in a task.
@@ -32,19 +30,17 @@ class TraceWriter:
     async def run(self) -> None:
         """Write until the channel is closed; raises nothing. Cancelling may lose the last lines."""
         async for status in self.channel:
-            self._put(status)
-            while self._sink.pending_bytes < _BATCH_BYTES and (got := self.channel.try_recv()) is not None:
-                if got[0] is not None:
-                    self._put(got[0])
-                if not got[1]:
-                    break
+            self._put([status, *self.channel.take_all()])
             await self._flush()
 
-    def _put(self, status: SolveStatus) -> None:
-        try:
-            self._sink.put(status.to_json_line())
-        except StatusError as err:
-            self._fail(err)
+    def _put(self, statuses: list[SolveStatus]) -> None:
+        parts: list[bytes] = []
+        for status in statuses:
+            try:
+                status.put_json_line(parts)
+            except StatusError as err:
+                self._fail(err)
+        self._sink.put(b"".join(parts))
 
     async def _flush(self) -> None:
         try:
