@@ -18,6 +18,12 @@ def test_an_error_is_one_line() -> None:
     assert (code, stdout, stderr) == (1, "", 'error: unsupported log type "xml"\n')
 
 
+def test_an_error_cannot_steer_a_terminal() -> None:
+    argv = ["debug", "timeline", "-o", "x.svg", "/no\x1b]0;title\x07\x1b[2J\r\u202ewhere"]
+    assert run_in_process(*argv, tty=True) == (1, "", "error: open /no where: no such file or directory\n")
+    assert "\x1b[2J" in run_in_process(*argv)[2], "into files and pipes unchanged"
+
+
 def test_an_unknown_command_exits_3() -> None:
     assert run_in_process("nosuch") == (3, "", "No help topic for 'nosuch'\n")
 

@@ -2,7 +2,8 @@
 
 Mirrors the text formatter (full timestamps) and the JSON formatter of github.com/sirupsen/logrus as cmd/buildctl,
 v0.32.2, sets them: text is `time="…" level=… msg=…` and fields in order, or coloured where standard error is a
-terminal; JSON has its keys in byte order.
+terminal; JSON has its keys in byte order. Differs on purpose: a message on a terminal is cleaned of what would steer
+it.
 """
 
 from __future__ import annotations
@@ -57,6 +58,10 @@ def format_coloured(level: int, message: str, fields: Mapping[str, object], when
     colour = _COLOURS.get(level, _RED)
     word = bklog.LEVEL_NAMES[level].upper()[:4]
     message = message.removesuffix("\n")
+    if not message.isprintable():
+        from pybuildkit.util.progress.progressui._clean import clean_text
+
+        message = clean_text(message)
     line = f"\x1b[{colour}m{word}\x1b[0m[{when}] {message:<44} "
     line += "".join(f" \x1b[{colour}m{key}\x1b[0m={_value(value)}" for key, value in sorted(fields.items()))
     return line + "\n"

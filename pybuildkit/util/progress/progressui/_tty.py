@@ -5,7 +5,8 @@ bytes of a whole drawing.
 
 A drawing: cursor up over the old one, cursor hidden, header, jobs, blank lines over what is left of the old one,
 cursor shown. Lengths are counted in bytes and padding in characters, as the original does, so a wide or cut
-character moves the right edge.
+character moves the right edge; where the terminal is kept safe, such lines are cut and padded by cells instead, so
+that none is longer than the terminal.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from __future__ import annotations
 import os
 from typing import NamedTuple
 
+from pybuildkit.util.progress.progressui._clean import clean_name
 from pybuildkit.util.progress.progressui._colors import FAINT, Colors, paint
 from pybuildkit.util.progress.progressui._interval import Interval, merge_intervals, seconds
 from pybuildkit.util.progress.progressui._job import Job
@@ -32,12 +34,13 @@ _MIN_WITH_STATUS = 20
 
 
 class DisplayInfo(NamedTuple):
-    """What a drawing shows; times are on the local clock."""
+    """What a drawing shows; times are on the local clock, and `clean` says whether the terminal is kept safe."""
 
     start_time: int
     jobs: list[Job]
     count_total: int
     count_completed: int
+    clean: bool
 
 
 def display_info(trace: Trace) -> DisplayInfo:
@@ -52,7 +55,7 @@ def display_info(trace: Trace) -> DisplayInfo:
             vertex.jobs = _jobs_of(trace, vertex)
             vertex.job_cached = True
         jobs += vertex.jobs
-    return DisplayInfo(start_time, jobs, len(shown), sum(vertex.is_completed() for vertex in shown))
+    return DisplayInfo(start_time, jobs, len(shown), sum(vertex.is_completed() for vertex in shown), trace.clean)
 
 
 def _is_in_group(vertex: TraceVertex) -> bool:
@@ -157,6 +160,7 @@ class TtyDisplay:
         self._desc = desc.encode("utf-8", "replace")
         self._colors = colors
         self._term_height = term_height
+        self._clean = False
         self._line_count = 0
         self._repeated = False
         self._out: list[bytes] = []
@@ -173,6 +177,7 @@ class TtyDisplay:
         jobs = setup_terminals(info.jobs, height, self._term_height, show_all=is_last)
         self._out = [_UP * (self._line_count + 1), b"" if self._repeated else _DOWN, b"\x1b[0G", _HIDE]
         self._repeated = True
+        self._clean = info.clean
         self._draw_header(info, now, width, is_last=is_last)
         line_count = 0
         for job in jobs:
@@ -212,6 +217,8 @@ class TtyDisplay:
         if left < _MIN_NAME:
             return 0
         line = align(_PREFIX + job.name[:left] + status, timer, width)
+        if self._clean and not line.isascii():
+            line = _align_by_cells(job.name, left, status, timer, line, width)
         if job.is_completed:
             line = paint(line, self._color_of(job))
         self._out.append(line)
@@ -230,6 +237,8 @@ class TtyDisplay:
         term = job.vertex.term
         term.resize(self._term_height.current, width - TERM_PAD)
         lines = [line for line in term.lines() if line.strip(" ")]
+        if self._clean:
+            lines = [line if line.isascii() else _safe_line(line, width - TERM_PAD) for line in lines]
         self._out.extend(paint(b" => => # %s\n" % line.encode("utf-8", "replace"), FAINT) for line in lines)
         return len(lines)
 
@@ -238,6 +247,24 @@ def align(left: bytes, right: bytes, width: int) -> bytes:
     """The left text padded with spaces so that the right one ends at the width, where they fit."""
     wanted = abs(width - len(right) - 1)
     return left + b" " * (wanted - _rune_count(left)) + b" " + right
+
+
+def _align_by_cells(name: bytes, left: int, status: bytes, timer: bytes, line: bytes, width: int) -> bytes:
+    """The line of a job, cut and padded by cells where counting bytes and characters does not end at the edge."""
+    from pybuildkit.util.progress.progressui._cells import cell_count, cut_to_cells
+
+    if cell_count(line[:-1].decode("utf-8", "replace")) == width - 1:
+        return line
+    text = cut_to_cells(name.decode("utf-8", "replace"), left)
+    padding = width - len(_PREFIX) - cell_count(text) - len(status) - len(timer)
+    return _PREFIX + text.encode() + status + b" " * padding + timer
+
+
+def _safe_line(line: str, cells: int) -> str:
+    """A line of output that does not steer the terminal and has no more than so many cells."""
+    from pybuildkit.util.progress.progressui._cells import cut_to_cells
+
+    return cut_to_cells(clean_name(line), cells)
 
 
 def _rune_count(text: bytes) -> int:

@@ -106,6 +106,8 @@ def test_coloured_lines() -> None:
     line = _log.format_coloured(bklog.WARNING, "m\n", {"k": "v w"}, "T")
     assert line == f'\x1b[33mWARN\x1b[0m[T] {"m":<44}  \x1b[33mk\x1b[0m="v w"\n'
     assert _log.format_coloured(bklog.ERROR, "m", {}, "T").startswith("\x1b[31mERRO\x1b[0m[T]")
+    steering = _log.format_coloured(bklog.INFO, "a\x1b]0;title\x07b\x1b[2J", {"k": "\x1b[2J"}, "T")
+    assert steering == f'\x1b[36mINFO\x1b[0m[T] {"ab":<44}  \x1b[36mk\x1b[0m="\\x1b[2J"\n'
 
 
 def test_json_lines() -> None:

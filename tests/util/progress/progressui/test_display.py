@@ -14,12 +14,11 @@ import tty
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import pyte
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pybuildkit.client._graph import SolveStatus, Vertex, VertexLog, VertexStatus, VertexWarning
+from pybuildkit.client._graph import SolveStatus, Vertex, VertexStatus, VertexWarning
 from pybuildkit.golang import context
 from pybuildkit.golang.errors import BuildkitError
 from pybuildkit.util import bklog
@@ -28,26 +27,12 @@ from pybuildkit.util.progress.progressui import Display, new_display, with_desc,
 from pybuildkit.util.progress.progressui._ci import FoldedView, github_block, gitlab_block
 from pybuildkit.util.progress.progressui._clean import clean_log, clean_name, split_cut
 from pybuildkit.util.progress.progressui._colors import colors_from_environment, log_lines_from_environment
-from pybuildkit.util.progress.progressui._display import console_view
 from pybuildkit.util.progress.progressui._interval import Interval, merge_intervals
 from pybuildkit.util.progress.progressui._limiter import Limiter
 from pybuildkit.util.progress.progressui._logs import LogArchive
 from pybuildkit.util.progress.progressui._tty import align
 from pybuildkit.util.progress.progresswriter import StatusChan
-
-SECOND = 1_000_000_000
-T0 = 1_000_000 * SECOND
-
-
-class Memory:
-    """An output that keeps what is written."""
-
-    def __init__(self) -> None:
-        self.data = b""
-
-    def write(self, data: bytes, /) -> None:
-        self.data += data
-
+from tests.util.progress.progressui.screen import SECOND, T0, Memory, Screen, log, vertex
 
 MERGE_INTERVALS: list[tuple[str, list[tuple[int | None, int | None]], list[tuple[int | None, int | None]]]] = [
     ("none", [], []),
@@ -109,42 +94,6 @@ def test_limiter_refuses_without_a_trace() -> None:
 )
 def test_align_counts_characters(left: bytes, right: bytes, width: int, expected: bytes) -> None:
     assert align(left, right, width) == expected
-
-
-def vertex(name: str, *, started: int | None = T0, completed: int | None = None, error: str = "") -> SolveStatus:
-    return SolveStatus([Vertex("sha256:" + name, name=name, started=started, completed=completed, error=error)])
-
-
-def log(name: str, data: bytes, at: int = T0) -> SolveStatus:
-    return SolveStatus(logs=[VertexLog("sha256:" + name, 1, data, at)])
-
-
-class Screen:
-    """A display on a terminal emulator, with a clock that is set by hand."""
-
-    def __init__(self, width: int, height: int) -> None:
-        self.screen = pyte.Screen(width, height)
-        self.screen.set_mode(pyte.modes.LNM)
-        self.stream = pyte.ByteStream(self.screen)
-        self.now = T0
-        self.display = Display(console_view(Sink(Memory()), lambda: self.now, self.size), lambda: self.now)
-        self.display.start()
-
-    def size(self) -> tuple[int, int]:
-        return self.screen.columns, self.screen.lines
-
-    def update(self, status: SolveStatus) -> list[str]:
-        self.now += SECOND
-        self.display.update(status)
-        return self.shown()
-
-    def finish(self) -> list[str]:
-        self.display.finish()
-        return self.shown()
-
-    def shown(self) -> list[str]:
-        self.stream.feed(self.display.sink.take())
-        return [line.rstrip() for line in self.screen.display if line.strip()]
 
 
 @pytest.mark.parametrize("size", [(80, 24), (120, 40), (40, 14), (60, 100)])
@@ -243,7 +192,7 @@ def test_split_cut(data: bytes, kept: bytes, held: bytes) -> None:
 
 
 def test_clean_name() -> None:
-    assert clean_name("RUN a\tb\n\nc \x1b[31mé\u202e") == "RUN a b c [31mé"
+    assert clean_name("RUN a\tb\n\nc \x1b[31mé\u202e") == "RUN a b c é"
 
 
 @contextmanager
