@@ -5,7 +5,8 @@ stacks of the daemon and of this program follow; source ranges and policy messag
 
 Differs on purpose: the first SIGHUP ends a command as SIGTERM does; a standard stream whose reader is gone ends the
 program by SIGPIPE after it has cleaned up; where nothing listens at the default address and a person looks on, a
-second line says which other addresses need no daemon of BuildKit's own; what an error says is cleaned for a terminal.
+second line says which other addresses need no daemon of BuildKit's own; what an error says is cleaned for a terminal,
+and gives a CI system no orders.
 """
 
 from __future__ import annotations
@@ -160,6 +161,10 @@ def _report(stderr: Std, err: BaseException, state: _State) -> None:
         from pybuildkit.util.progress.progressui._clean import clean_text
 
         out = clean_text(out)
+    elif "GITHUB_ACTIONS" in os.environ or "GITLAB_CI" in os.environ:
+        from pybuildkit.util.progress.progressui._ci import guarded
+
+        out = guarded(out, os.environ)
     if state.default_address and _NO_DAEMON in text.lower() and stderr.isatty():
         out += _HINT
     stderr.write(out)

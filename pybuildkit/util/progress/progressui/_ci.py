@@ -9,12 +9,14 @@ commands are switched off, under a token that nobody can guess, while output is 
 
 from __future__ import annotations
 
+import re
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 from pybuildkit.client._graph import SolveStatus
 from pybuildkit.util.progress._sink import Sink
+from pybuildkit.util.progress.progressui._clean import clean_text
 from pybuildkit.util.progress.progressui._limiter import Limiter
 from pybuildkit.util.progress.progressui._printer import duration_text, status_text
 from pybuildkit.util.progress.progressui._trace import Clock, Trace, TraceVertex
@@ -67,6 +69,22 @@ def _escape(text: bytes) -> bytes:
 
 def _escape_property(text: bytes) -> bytes:
     return _escape(text).replace(b":", b"%3A").replace(b",", b"%2C")
+
+
+_GITHUB_ORDER = re.compile(r"^\s*::|##\[", re.MULTILINE)
+
+
+def guarded(text: str, environ: Mapping[str, str]) -> str:
+    """Lines for the log of the CI system that the environment names, which takes no orders from them.
+
+    Anywhere else, and where there is no order in it, the text itself.
+    """
+    if environ.get("GITHUB_ACTIONS") == "true" and _GITHUB_ORDER.search(text):
+        token = _new_token()
+        return f"::stop-commands::{token}\n{text}::{token}::\n"
+    if environ.get("GITLAB_CI") == "true" and "section_" in text:
+        return clean_text(text)
+    return text
 
 
 class FoldedView:

@@ -20,7 +20,7 @@ _LINE_SPACES = re.compile("[\v\f\r\x85\u2028\u2029]+")
 _SEQUENCE = (
     r"\x1b\[[0-?]*[ -/]*[@-~]"  # control sequences
     r"|\x9b[0-?]*[ -/]*[@-~]"
-    r"|(?:\x1b[\]PX^_]|[\x90\x98\x9d-\x9f])[^\x07\x1b\x9c\n]*(?:\x07|\x1b\\|\x9c)?"  # strings: title, clipboard, device control
+    r"|(?:\x1b[\]PX^_]|[\x90\x98\x9d-\x9f])[^\x07\x1b\x9c\n]*(?:\x07|\x1b\\|\x9c)?"  # title, clipboard, device
     r"|\x1b[ -/]*[0-~]?"
 )
 _STEERING = re.compile(rf"{_SEQUENCE}|[\x00-\x08\x0e-\x1f\x7f-\x84\x86-\x9f{_DIRECTIONS}]")
