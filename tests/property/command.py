@@ -26,7 +26,7 @@ from typing import Any, TypeVar
 from unittest import mock
 
 from fake_buildkitd import Daemon
-from fake_buildkitd.faults import FaultKind
+from fake_buildkitd.faults import Fault, FaultKind
 from fake_buildkitd.script import Script
 from pybuildkit.api.services.control._methods import STATUS
 from pybuildkit.client import _client
@@ -132,12 +132,16 @@ class Seen:
 class Run:
     """A run while it goes on; what the test does to it."""
 
-    def __init__(self, seen: Seen, stderr: Pipe) -> None:
+    def __init__(self, seen: Seen, stderr: Pipe, fault: Fault | None) -> None:
         self.seen = seen
         self._stderr = stderr
-        self._loop = asyncio.get_running_loop()
+        self._fault = fault
         self._wires: list[Wire] = []
         self._breaking: set[asyncio.Task[None]] = set()
+
+    def begin(self, loop: asyncio.AbstractEventLoop) -> None:
+        """The run begins on that loop."""
+        self._loop = loop
 
     @property
     def now(self) -> float:
@@ -146,6 +150,9 @@ class Run:
 
     def connect(self, daemon: Daemon) -> Endpoint:
         """A connection to the daemon."""
+        if self._fault is not None:
+            fault, self._fault = self._fault, None
+            return contextvars.Context().run(lambda: daemon.dialer(fault)(None))
         ours, theirs = socket.socketpair()
         wire = Wire(socket_stream(theirs))
         self._wires.append(wire)
@@ -211,12 +218,18 @@ class Pipe:
 Action = Callable[[Run], None]
 
 
-def play(argv: Sequence[str], script: Script, actions: Sequence[tuple[float, Action]] = ()) -> Seen:
+def play(
+    argv: Sequence[str],
+    script: Script | None,
+    actions: Sequence[tuple[float, Action]] = (),
+    fault: Fault | None = None,
+) -> Seen:
     """Run `build` with the arguments against a daemon that follows the script.
 
     Args:
         argv: after `build`; `{trace}` stands for a file that gives what is written to it to `Seen.trace`.
-        script: what the daemon does.
+        script: what the daemon does; None for a daemon that really builds.
+        fault: what happens to the connection.
         actions: what else happens, and when, unless the command has ended by then.
     """
     seen = Seen()
@@ -226,7 +239,7 @@ def play(argv: Sequence[str], script: Script, actions: Sequence[tuple[float, Act
         stack.enter_context(_surroundings(seen))
 
         def action(c: CommandContext) -> None:
-            virtual_clock.run(_main(c, seen, stderr, script, actions))
+            virtual_clock.run(_main(c, Run(seen, stderr, fault), script, actions))
 
         stack.enter_context(mock.patch.object(_build, "build_action", action))
         stdout = Recorder(1)
@@ -240,11 +253,10 @@ def play(argv: Sequence[str], script: Script, actions: Sequence[tuple[float, Act
     return seen
 
 
-async def _main(
-    c: CommandContext, seen: Seen, stderr: Pipe, script: Script, actions: Sequence[tuple[float, Action]]
-) -> None:
+async def _main(c: CommandContext, run: Run, script: Script | None, actions: Sequence[tuple[float, Action]]) -> None:
     loop = asyncio.get_running_loop()
-    run = Run(seen, stderr)
+    run.begin(loop)
+    seen = run.seen
     tasks = _note_clients_tasks(loop)
     _std.on_broken(lambda: _note_deaf(run))
     async with Daemon(script=script) as daemon:
