@@ -7,12 +7,14 @@ it through a chain of writers: solve and registry auth, each a writer of one mul
 `--progress-fd`, `--debug-json-cache-metrics` and `--trace`, then the printer.
 
 Differs on purpose: a trace file or progress descriptor that takes no more data is logged as an error, once, and the
-build goes on; `--progress-fd` is ours.
+build goes on, and so does one whose reader of these goes away; `--progress-fd` is ours.
 """
 
 from __future__ import annotations
 
+import fcntl
 import os
+import stat
 import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
@@ -21,9 +23,9 @@ from pybuildkit.cmd.buildctl import build
 from pybuildkit.cmd.buildctl.common._std import Std
 from pybuildkit.frontend.gateway import client as gateway
 from pybuildkit.golang import context, errgroup, threads
-from pybuildkit.golang.errors import error_text, with_op
+from pybuildkit.golang.errors import BuildkitError, error_text, with_op
 from pybuildkit.util import bklog
-from pybuildkit.util.progress import progresswriter
+from pybuildkit.util.progress import FdOutput, progresswriter
 
 if TYPE_CHECKING:
     from pybuildkit.client import Client, SolveOpt
@@ -34,6 +36,10 @@ if TYPE_CHECKING:
     from pybuildkit.util.progress.progresswriter import StatusChan, Writer
 
 _SUBREQUEST_CAP = "moby.buildkit.frontend.subrequests"
+
+
+class ProgressFdError(BuildkitError):
+    """The descriptor of `--progress-fd` will not do."""
 
 
 class BuildRun:
@@ -106,21 +112,37 @@ class BuildRun:
         return writer if trace is None else await self._tee_json(writer, trace.fileno(), self.c.string("trace"))
 
     def _check_progress_fd(self) -> None:
-        """Raise OSError where `--progress-fd` is no open descriptor."""
+        """Raise where `--progress-fd` cannot be written to, or would be mixed with the display.
+
+        Raises:
+            OSError: it is no open descriptor.
+            ProgressFdError: it is open for reading alone, or goes where the display goes.
+        """
         fd = self.c.int("progress-fd")
+        if not self.c.is_set("progress-fd"):
+            return
         try:
-            if fd >= 0:
-                os.fstat(fd)
+            found = os.fstat(fd)
         except OSError as err:
             raise with_op(OSError(err.errno, err.strerror, f"--progress-fd {fd}"), "fstat") from err
+        except OverflowError:
+            raise ProgressFdError(f"--progress-fd {fd} is no file descriptor") from None
+        if fcntl.fcntl(fd, fcntl.F_GETFL) & os.O_ACCMODE == os.O_RDONLY:
+            raise ProgressFdError(f"--progress-fd {fd} is not open for writing")
+        if self.c.string("progress") != "quiet" and _is_same_output(fd, found, self.c.stderr.fd):
+            raise ProgressFdError(
+                f"--progress-fd {fd} is where the display goes; use another one, or --progress=rawjson"
+            )
 
     async def _tee_progress_fd(self, writer: Writer) -> Writer:
         """Write every status to the descriptor of `--progress-fd`."""
         fd = self.c.int("progress-fd")
-        return writer if fd < 0 else await self._tee_json(writer, fd, f"--progress-fd {fd}")
+        if not self.c.is_set("progress-fd"):
+            return writer
+        return await self._tee_json(writer, fd, f"--progress-fd {fd}")
 
     async def _tee_json(self, writer: Writer, fd: int, name: str) -> Writer:
-        trace = progresswriter.TraceWriter(Std(fd), name)
+        trace = progresswriter.TraceWriter(Std(fd) if fd <= 2 else FdOutput(fd), name)
         await self.group.go(trace.run)
         return progresswriter.tee(writer, trace.channel)
 
@@ -211,3 +233,14 @@ class BuildRun:
             out.write(report)
         except OSError as err:
             bklog.L.error(f"cache metrics: {error_text(err)}")
+
+
+def _is_same_output(fd: int, found: os.stat_result, other: int) -> bool:
+    """Whether two descriptors lead to the same place, and to one where it matters (not to /dev/null)."""
+    if fd != other:
+        try:
+            if not os.path.samestat(found, os.fstat(other)):
+                return False
+        except OSError:
+            return False
+    return not stat.S_ISCHR(found.st_mode) or os.isatty(fd)

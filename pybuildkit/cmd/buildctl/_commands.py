@@ -191,9 +191,7 @@ def _deprecated_build_flags() -> list[Flag]:
 def _own_build_flags() -> list[Flag]:
     return [
         StringSliceFlag("registry-auth-allow", "a registry host that may get credentials; all may where none is named"),
-        IntFlag(
-            "progress-fd", "file descriptor that gets the progress instead of standard error", -1, show_default=False
-        ),
+        IntFlag("progress-fd", "file descriptor that gets every status as a JSON line", -1, show_default=False),
     ]
 
 

@@ -16,6 +16,8 @@ import stat
 from collections.abc import Callable, Iterator
 from typing import Protocol
 
+PART_BYTES = 512 * 1024
+"""How much is written at once."""
 _ATOMIC = 4096
 
 
@@ -35,10 +37,13 @@ class FdOutput:
         self.fd = fd
 
     def write(self, data: bytes, /) -> None:
-        """Write everything; raises OSError."""
+        """Write everything, also where the descriptor does not block; raises OSError."""
         rest = memoryview(data)
         while rest:
-            rest = rest[os.write(self.fd, rest) :]
+            try:
+                rest = rest[os.write(self.fd, rest) :]
+            except BlockingIOError:
+                select.select((), (self.fd,), ())
 
     def fileno(self) -> int:
         """The descriptor."""
@@ -72,11 +77,29 @@ class Sink:
             self._pending.append(data)
             self.pending_bytes += len(data)
 
+    def put_pieces(self, pieces: list[bytes]) -> None:
+        """Keep several bytes, in order."""
+        self._pending += pieces
+        self.pending_bytes += sum(map(len, pieces))
+
     def take(self) -> bytes:
         """What has been put and not flushed; it is flushed by whoever takes it."""
         data = b"".join(self._pending)
         self._pending.clear()
         self.pending_bytes = 0
+        return data
+
+    def _take_part(self) -> bytes:
+        """The first `PART_BYTES` or a little more of what `take` would give."""
+        if self.pending_bytes <= PART_BYTES:
+            return self.take()
+        size = count = 0
+        while size < PART_BYTES:
+            size += len(self._pending[count])
+            count += 1
+        data = b"".join(self._pending[:count])
+        del self._pending[:count]
+        self.pending_bytes -= size
         return data
 
     async def flush(self) -> None:
@@ -89,18 +112,18 @@ class Sink:
         if 0 < self.pending_bytes <= _ATOMIC and self._is_pipe and self._is_writable():
             with self._judged():
                 self._write(self.take())
-        elif self._pending:
-            self._writing = _in_thread(self._write, self.take())
-            await self._written()
+        while self._pending:
+            await self.hand_over()
+        await self._written()
 
     async def hand_over(self) -> None:
-        """Begin to write what was put; return when what was handed over before has been written.
+        """Begin to write a part of what was put; return when what was handed over before has been written.
 
         Raises as `flush`, what befell the write before. Cancelling hands nothing over.
         """
         await self._written()
         if self._pending:
-            self._writing = _in_thread(self._write, self.take())
+            self._writing = _in_thread(self._write, self._take_part())
 
     async def _written(self) -> None:
         """Wait for the thread that writes, if there is one."""

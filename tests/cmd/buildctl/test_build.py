@@ -9,6 +9,7 @@ import json
 import os
 import re
 from collections.abc import Awaitable, Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
 from itertools import combinations
 from pathlib import Path
@@ -287,8 +288,57 @@ def test_progress_fd(case: Case) -> None:
     assert "#1 one" in str(case.stderr)
 
 
-def test_progress_fd_that_is_not_open(case: Case) -> None:
-    assert case.run("--frontend", "f", "--progress-fd", "999") == "fstat --progress-fd 999: bad file descriptor"
+@pytest.mark.parametrize("fd", [999, -1, -3])
+def test_progress_fd_that_is_not_open(case: Case, fd: int) -> None:
+    assert case.run("--frontend", "f", f"--progress-fd={fd}") == f"fstat --progress-fd {fd}: bad file descriptor"
+
+
+def test_progress_fd_that_will_not_do(case: Case, tmp_path: Path) -> None:
+    with open(os.devnull, "rb") as file:
+        number = str(file.fileno())
+        error = f"--progress-fd {number} is not open for writing"
+        assert case.run("--frontend", "f", "--progress-fd", number) == error
+    assert (
+        case.run("--frontend", "f", "--progress-fd", str(1 << 40)) == f"--progress-fd {1 << 40} is no file descriptor"
+    )
+    with open(tmp_path / "log", "wb") as display, open(tmp_path / "log", "wb") as file:
+        case.stderr.fd = display.fileno()
+        case.client.statuses = [_step("one")]
+        same = ["--frontend", "f", "--progress-fd", str(file.fileno()), "--progress"]
+        assert case.run(*same, "plain").startswith(f"--progress-fd {file.fileno()} is where the display goes")
+        assert case.run(*same, "quiet") == ""
+    assert json.loads((tmp_path / "log").read_text())["vertexes"][0]["name"] == "one"
+
+
+def test_progress_fd_and_display_may_both_go_nowhere(case: Case) -> None:
+    with open(os.devnull, "wb") as display, open(os.devnull, "wb") as file:
+        case.stderr.fd = display.fileno()
+        case.client.statuses = [_step("one")]
+        assert case.run("--frontend", "f", "--progress-fd", str(file.fileno()), "--progress", "plain") == ""
+
+
+def test_progress_fd_whose_reader_goes_away(case: Case) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    log: list[str] = []
+    bklog.set_sink(lambda level, message, fields: log.append(message))
+    case.client.statuses = [_step(str(number)) for number in range(50)]
+    assert case.run("--frontend", "f", "--progress-fd", str(writer)) == ""
+    os.close(writer)
+    assert log == [f"failed to write --progress-fd {writer}: broken pipe"]
+
+
+def test_progress_fd_that_does_not_block(case: Case) -> None:
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    case.client.statuses = [_step("x" * 5000 + str(number)) for number in range(100)]
+    got: list[bytes] = []
+    with ThreadPoolExecutor() as pool, os.fdopen(reader, "rb") as file:
+        reading = pool.submit(lambda: got.extend(file))
+        assert case.run("--frontend", "f", "--progress-fd", str(writer), "--progress", "quiet") == ""
+        os.close(writer)
+        reading.result()
+    assert len(got) == 100
 
 
 @pytest.mark.parametrize("where", ["stdout", "stderr", "m.json"])
