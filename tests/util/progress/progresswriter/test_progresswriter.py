@@ -253,3 +253,40 @@ async def test_a_reader_that_sleeps_does_not_hold_the_loop() -> None:
             got += len(await asyncio.to_thread(os.read, reader, 65536))
         await printer.wait()
     os.close(reader)
+
+
+@pytest.mark.parametrize("error", [None, BrokenPipeError()])
+async def test_writers_in_a_row_tell_how_the_display_ended(error: OSError | None) -> None:
+    printer = new_printer(context.background(), Memory(error), "rawjson")
+    multi = MultiWriter(tee(printer, StatusChan(16)))
+    source = reset_time(multi.with_prefix("p", True))
+    await source.status().send(vertex("a", 1))
+    assert [writer.is_done() for writer in (printer, multi, source)] == [False] * 3
+    source.status().close()
+    await source.wait()
+    assert [writer.is_done() for writer in (printer, multi, source)] == [True] * 3
+    assert [writer.err() for writer in (printer, multi, source)] == [error] * 3
+
+
+async def test_write_of_nothing_is_a_step_that_ends_at_once() -> None:
+    channel = StatusChan(16)
+    writer = tee(new_printer(context.background(), Memory(), "quiet"), channel)
+    await write(writer, "a note")
+    first, last = await collect(writer, channel)
+    assert (first.vertexes[0].name, first.vertexes[0].completed) == ("a note", None)
+    assert last.vertexes[0].completed is not None
+    assert last.vertexes[0].error == ""
+
+
+async def test_the_context_does_not_take_away_what_a_failing_build_said() -> None:
+    """The display has a context of its own: its last words come though the build's is done."""
+    out = Memory()
+    ctx, cancel = context.with_cancel(context.background())
+    printer = new_printer(context.without_cancel(ctx), out, "plain")
+    await printer.status().send(vertex("a", 1))
+    cancel()
+    failed = SolveStatus([Vertex("sha256:a", name="a", started=1, completed=2, error="boom")])
+    await printer.status().send(failed)
+    printer.status().close()
+    await printer.wait()
+    assert b"ERROR: boom" in out.data
