@@ -187,12 +187,12 @@ class PlainView:
 
     def refresh(self) -> None:
         """Print what is new."""
-        self.sink.put(self._printer.print(self._trace))
+        self.sink.put_pieces(self._printer.print(self._trace))
 
     def done(self) -> None:
         """Print what is new, with what was held back, and the logs of failed steps."""
         self.refresh()
-        self.sink.put(self._printer.print_rest(self._trace))
+        self.sink.put_pieces(self._printer.print_rest(self._trace))
         self.sink.put(self._trace.error_logs())
 
 
@@ -352,10 +352,9 @@ class Display:
                 part = statuses[first : first + _AT_ONCE]
                 first += _AT_ONCE
                 self.update_many(part)
-                if self.sink.pending_bytes > _FLUSH_BYTES:
+                await asyncio.sleep(0)
+                while self.sink.pending_bytes > _FLUSH_BYTES:
                     await self.sink.hand_over()
-                else:
-                    await asyncio.sleep(0)
         finally:
             self.update_many(statuses[first:])
 

@@ -1,7 +1,9 @@
-"""The log lines of a step, kept small until an error makes them wanted.
+"""The log lines of a step, kept small until they are wanted.
 
-Not in BuildKit, whose terminal display keeps every line of every step as it is. Here lines that are not the newest
-are compressed in blocks, and a step keeps at most `MAX_COMPRESSED` bytes of them: the oldest go first.
+Not in BuildKit, which keeps every line as it is. `LogArchive` is for a terminal's display, where an error makes the
+lines wanted: those that are not the newest are compressed in blocks, and a step keeps at most `MAX_COMPRESSED` bytes
+of them: the oldest go first. `WaitingLogs` is for the plain display, where steps wait for their turn to be printed:
+no line is lost, and those of all steps that are not compressed are at most some `MAX_WAITING` bytes.
 """
 
 from __future__ import annotations
@@ -13,6 +15,8 @@ from typing import Literal
 
 BLOCK_BYTES = 256 * 1024
 MAX_COMPRESSED = 16 * 1024 * 1024
+MAX_WAITING = 4 * 1024 * 1024
+PACKED_LINES = 64
 
 
 class LogArchive:
@@ -61,3 +65,26 @@ class LogArchive:
         while self._compressed > MAX_COMPRESSED and len(self._blocks) > 1:
             self._compressed -= len(self._blocks.popleft())
             self.dropped = True
+
+
+class WaitingLogs:
+    """Lines of one step that wait to be printed, as texts of many lines."""
+
+    __slots__ = ("_texts",)
+
+    def __init__(self) -> None:
+        self._texts: list[tuple[bytes, bool]] = []
+
+    def pack(self, lines: list[bytes], room: int) -> int:
+        """Add lines; how many bytes of the `room` for texts that are not compressed they take."""
+        text = b"\n".join(lines)
+        fits = len(text) <= room
+        self._texts.append((text if fits else zlib.compress(text, 1), not fits))
+        return len(text) if fits else 0
+
+    def take(self) -> tuple[list[bytes], int]:
+        """All texts, each without a line feed at its end, and how many bytes of the room they free."""
+        texts = [zlib.decompress(text) if is_compressed else text for text, is_compressed in self._texts]
+        freed = sum(len(text) for text, is_compressed in self._texts if not is_compressed)
+        self._texts.clear()
+        return texts, freed

@@ -2,7 +2,7 @@
 
 Mirrors util/progress/progressui/printer.go, v0.32.2. One step holds the floor. Finished ones are always printed;
 while the step with the floor runs, the others wait until it has had its share of the time or they have waited too
-long. `TextMux.print` returns the text, and writes nothing itself.
+long. `TextMux.print` returns the text in pieces, and writes nothing itself.
 
 Differs on purpose: what running steps have said by the end is printed too (Go drops what it was holding back, so that
 the last words of a build whose daemon went away are lost); where the trace is cleaned for a terminal, spans of time
@@ -19,7 +19,7 @@ from typing import NamedTuple
 from pybuildkit.client._graph import VertexStatus
 from pybuildkit.third_party.units import format_bytes
 from pybuildkit.util.progress.progressui._interval import seconds, subtract
-from pybuildkit.util.progress.progressui._trace import LogsRing, Trace, TraceVertex
+from pybuildkit.util.progress.progressui._trace import LOGS_BUFFER_SIZE, LogsRing, Trace, TraceVertex
 
 SECOND = 1_000_000_000
 ANTI_FLICKER = 5.0
@@ -52,24 +52,24 @@ class TextMux:
         self._next_index = 0
         self._out: list[bytes] = []
 
-    def print(self, trace: Trace) -> bytes:
-        """The text for what changed since the last call, b"" where that is nothing to show yet."""
+    def print(self, trace: Trace) -> list[bytes]:
+        """The text for what changed since the last call, [] where that is nothing to show yet."""
         self._print(trace)
+        trace.pack_logs()
         return self._taken(trace)
 
-    def print_rest(self, trace: Trace) -> bytes:
+    def print_rest(self, trace: Trace) -> list[bytes]:
         """The text for what `print` holds back while another step has the floor; for the end."""
         _, rest = _pending(trace)
         for digest in rest:
             self._print_vertex(trace, digest)
         return self._taken(trace)
 
-    def _taken(self, trace: Trace) -> bytes:
-        text = b"".join(self._out)
-        self._out.clear()
-        if trace.clean and b"\x1b" in text:
-            text += b"\x1b[0m"
-        return text
+    def _taken(self, trace: Trace) -> list[bytes]:
+        pieces, self._out = self._out, []
+        if trace.clean and any(b"\x1b" in piece for piece in pieces):
+            pieces.append(b"\x1b[0m")
+        return pieces
 
     def _print(self, trace: Trace) -> None:
         completed, rest = _pending(trace)
@@ -128,7 +128,7 @@ class TextMux:
             short = trace.text(warning.short.decode("utf-8", "replace")) if trace.clean else warning.short
             self._out.append(b"#%d WARN: %s\n" % (vertex.index, short))
         vertex.warning_index = len(vertex.warnings)
-        self._print_logs(vertex)
+        self._print_logs(trace, vertex)
         self._current = digest
         if vertex.is_completed() and not is_open_status:
             self._print_outcome(trace, vertex)
@@ -176,17 +176,22 @@ class TextMux:
         progress = (status.current - last[0]) / status.total if status.total > 0 else 0.0
         return progress >= MIN_PROGRESS_DELTA or subtract(status.timestamp, last[1]) >= MIN_TIME_DELTA
 
-    def _print_logs(self, vertex: TraceVertex) -> None:
+    def _print_logs(self, trace: Trace, vertex: TraceVertex) -> None:
         """Print the new lines, and keep them for the error block and an unfinished one for its end."""
         if not vertex.logs:
             return
         lines, newest = vertex.logs, vertex.logs[-1]
         number = b"#%d " % vertex.index
+        packed = trace.take_packed(vertex)
         if vertex.logs_offset == 0:
             self._out.append(number)
         else:
-            lines[0] = lines[0][vertex.logs_offset :]
-        self._out.append((b"\n" + number).join(lines))
+            oldest = packed or lines
+            oldest[0] = oldest[0][vertex.logs_offset :]
+        separator = b"\n" + number
+        for text in packed:
+            self._out += (text.replace(b"\n", separator), separator)
+        self._out.append(separator.join(lines))
         if vertex.logs_buffer is None:
             vertex.logs_buffer = LogsRing()
         if vertex.logs_partial:
@@ -195,6 +200,8 @@ class TextMux:
             vertex.logs_offset = len(newest)
         else:
             self._out.append(b"\n")
+            for text in packed:
+                vertex.logs_buffer.extend(text.rsplit(b"\n", LOGS_BUFFER_SIZE)[-LOGS_BUFFER_SIZE:])
             vertex.logs_buffer.extend(lines)
             vertex.logs = []
             vertex.logs_offset = 0

@@ -3,7 +3,8 @@
 Mirrors type trace and its parts of util/progress/progressui/display.go, v0.32.2. No I/O, and the time comes from the
 clock that it is given.
 
-Two displays draw from it. The plain one prints and drops `logs` (the lines since the last print); the terminal one
+Two displays draw from it. The plain one prints and drops `logs` (the lines since the last print, the older ones of
+which may be packed: `waiting`); the terminal one
 keeps all lines of a step in `archive`, for the error block, and the last ones on a small screen, `term`.
 
 Differs on purpose: for a terminal names and logs are cleaned (see `_clean`), archived logs are bounded (`_logs`),
@@ -23,7 +24,7 @@ from pybuildkit.third_party.vt100 import VT100
 from pybuildkit.util.progress.progressui._clean import clean_log, clean_name, split_cut
 from pybuildkit.util.progress.progressui._interval import Interval, merge_intervals, seconds, subtract
 from pybuildkit.util.progress.progressui._job import Job
-from pybuildkit.util.progress.progressui._logs import LogArchive
+from pybuildkit.util.progress.progressui._logs import MAX_WAITING, PACKED_LINES, LogArchive, WaitingLogs
 
 Clock = Callable[[], int]
 """Gives the time in nanoseconds since the epoch."""
@@ -95,6 +96,7 @@ class TraceVertex:
         self.status_updates: set[str] = set()
         self.index = 0
         self.logs: list[bytes] = []
+        self.waiting: WaitingLogs | None = None
         self.logs_partial = False
         self.logs_offset = 0
         self.logs_buffer: LogsRing | None = None
@@ -219,6 +221,7 @@ class Trace:
         self.by_digest: dict[str, TraceVertex] = {}
         self.updates: dict[str, None] = {}
         self.groups: dict[str, VertexGroup] = {}
+        self._room = MAX_WAITING
 
     def update(self, status: SolveStatus, term_width: int) -> None:
         """Take in a status.
@@ -437,6 +440,27 @@ class Trace:
             elapsed = max(elapsed, 0.0)
         return b"%.*f " % (3 if elapsed < 10 else 2 if elapsed < 100 else 1, elapsed)
 
+    def pack_logs(self) -> None:
+        """Make the lines small that steps with news hold; the last line of each, which may still grow, stays."""
+        for digest in self.updates:
+            vertex = self.by_digest.get(digest)
+            if vertex is None or len(vertex.logs) <= PACKED_LINES:
+                continue
+            if vertex.waiting is None:
+                vertex.waiting = WaitingLogs()
+            *lines, newest = vertex.logs
+            self._room -= vertex.waiting.pack(lines, self._room)
+            vertex.logs = [newest]
+
+    def take_packed(self, vertex: TraceVertex) -> list[bytes]:
+        """The packed lines of a step, older than its `logs`, as texts of many lines."""
+        if vertex.waiting is None:
+            return []
+        texts, freed = vertex.waiting.take()
+        vertex.waiting = None
+        self._room += freed
+        return texts
+
     def error_logs(self) -> bytes:
         """The error block of every step that failed: its name and its last lines of output."""
         out = []
@@ -444,7 +468,10 @@ class Trace:
             if not vertex.error or vertex.is_canceled():
                 continue
             out.append(b"------\n > %s:\n" % vertex.name)
-            lines = [*(vertex.archive or ()), *vertex.logs]
+            lines = [*(vertex.archive or ())]
+            for text in self.take_packed(vertex):
+                lines += text.split(b"\n")
+            lines += vertex.logs
             if vertex.logs_buffer is not None:
                 lines += vertex.logs_buffer.lines()
             out.extend(line + b"\n" for line in lines)
