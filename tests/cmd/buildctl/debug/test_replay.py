@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import os
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -11,12 +13,14 @@ import pytest
 
 from pybuildkit.client._graph import SolveStatus, StatusError, Vertex, VertexLog
 from pybuildkit.cmd.buildctl._app import Command, run
-from pybuildkit.cmd.buildctl.debug._replay import Pace, play, read_trace
+from pybuildkit.cmd.buildctl.debug._replay import Pace, _batches, play, read_trace
 from pybuildkit.golang import context
 from pybuildkit.golang.errors import BuildkitError, find
 from pybuildkit.golang.flag import Float64Flag, StringFlag
+from pybuildkit.rpc import Buffer
 from pybuildkit.util import bklog
-from tests.cmd.buildctl.streams import Recorder
+from tests import virtual_clock
+from tests.cmd.buildctl.streams import ROOT, Recorder
 
 SECOND = 1_000_000_000
 T0 = 1_700_000_000 * SECOND
@@ -122,7 +126,98 @@ async def test_the_context_ends_a_replay(tmp_path: Path) -> None:
     ctx, cancel = context.with_cancel(context.background())
     asyncio.get_running_loop().call_later(0.05, cancel)
     with pytest.raises(context.CanceledError):
-        await play(ctx, iter(STATUSES), Recorder(2), "plain", 1.0)
+        await play(ctx, iter([STATUSES]), Recorder(2), "plain", 1.0)
+
+
+class Diary(Recorder):
+    """A standard stream that notes when each line was written, in seconds of the loop's clock."""
+
+    def __init__(self) -> None:
+        super().__init__(2)
+        self.lines: list[tuple[float, str]] = []
+
+    def write(self, data: str | Buffer) -> None:
+        when = round(self.loop.time() - virtual_clock.START, 1)
+        self.lines += ((when, line) for line in bytes(memoryview(data)).decode().splitlines())  # type: ignore[arg-type]  # never text
+
+    async def play(self, speed: float, mode: str = "plain") -> float:
+        self.loop = asyncio.get_running_loop()
+        await play(context.background(), iter([STATUSES[:1], STATUSES[1:]]), self, mode, speed)
+        return self.loop.time() - virtual_clock.START
+
+
+@pytest.mark.parametrize(
+    ("speed", "hello", "end"), [(1, 1.0, 3600.0), (0.5, 2.0, 7200.0), (60, 0.0, 60.0), (0, 0.0, 0.0)]
+)
+def test_a_replay_takes_as_long_as_its_speed_says(speed: float, hello: float, end: float) -> None:
+    out = Diary()
+    took = virtual_clock.run(out.play(speed))
+    assert took == pytest.approx(end, abs=0.2)
+    assert [line for _, line in out.lines] == PLAIN.splitlines()
+    times = [when for when, _ in out.lines]
+    assert times == pytest.approx([0.0, hello, end], abs=0.2)
+
+
+def test_a_trace_that_is_still_written_is_shown_as_it_comes() -> None:
+    """Through a pipe: a line that has come is shown before the next one is there, and a signal's context ends it."""
+    reader, writer = os.pipe()
+
+    async def main() -> None:
+        ctx, cancel = context.with_cancel(context.background())
+        out = Recorder(2)
+        with os.fdopen(reader, "rb", buffering=0) as file:
+            playing = asyncio.ensure_future(play(ctx, _batches(file, "-"), out, "plain", 0))
+            os.write(writer, STATUSES[0].to_json().encode() + b'\n{"vert')
+            while out.data != b"#1 a\n":
+                await asyncio.sleep(0.001)
+            cancel()
+            with pytest.raises(context.CanceledError):
+                await playing
+            os.close(writer)
+
+    asyncio.run(main())
+
+
+def test_a_trace_from_standard_input(trace: Path) -> None:
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "pybuildkit.cmd.buildctl",
+            "debug",
+            "replay",
+            "--speed",
+            "0",
+            "--progress",
+            "plain",
+            "-",
+        ],
+        input=trace.read_bytes() + b'{"logs":[{"vertex":"sha256:a","da',
+        capture_output=True,
+        check=True,
+        cwd=ROOT,
+    )
+    warning, *lines = done.stderr.decode().splitlines()
+    assert "the last line of - is not whole" in warning
+    assert lines == PLAIN.splitlines()
+
+
+def test_lines_of_any_length(tmp_path: Path) -> None:
+    lengths = [1, 65_535, 65_536, 65_537, 200_000, 0, 3]
+    statuses = [SolveStatus(logs=[VertexLog("sha256:a", 1, b"x" * length, T0)]) for length in lengths]
+    path = tmp_path / "trace"
+    path.write_bytes("\n".join(status.to_json() for status in statuses).encode() + b"\r\n")
+    assert list(read_trace(str(path))) == statuses
+    path.write_bytes(b"")
+    assert list(read_trace(str(path))) == []
+
+
+def test_what_came_before_a_bad_line_is_shown(trace: Path) -> None:
+    trace.write_text(trace.read_text() + "nonsense\n")
+    shown = Recorder(2)
+    with pytest.raises(BuildkitError, match=r"line 4: invalid status"):
+        run(command(), ["replay", "--speed", "0", "--progress", "plain", str(trace)], stdout=Recorder(), stderr=shown)
+    assert str(shown) == PLAIN
 
 
 def test_timeline_files(trace: Path, tmp_path: Path) -> None:
