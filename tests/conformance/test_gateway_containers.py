@@ -11,6 +11,7 @@ import pytest
 
 from pybuildkit.client import llb
 from pybuildkit.frontend.gateway import client as gateway
+from pybuildkit.frontend.gateway.pb import ExitError
 from pybuildkit.golang import context
 from pybuildkit.golang.context import Context
 from pybuildkit.golang.errors import BuildkitError, find
@@ -336,3 +337,175 @@ async def test_client_gateway_canceled_credentials_callback_returns(addr: str, r
 
         await asyncio.wait_for(run_build(addr, rootfs, build, session=[Silent()]), 20)
     assert told
+
+
+class Terminal:
+    """A shell's terminal: what is typed, what it shows, and lines that are waited for."""
+
+    def __init__(self) -> None:
+        self.shown = b""
+        self._typed: asyncio.Queue[bytes] = asyncio.Queue()
+        self._news = asyncio.Event()
+
+    async def read(self, n: int) -> bytes:
+        return await self._typed.get()
+
+    async def write_all(self, data: bytes) -> None:
+        self.shown += data
+        self._news.set()
+
+    def type(self, line: str) -> None:
+        self._typed.put_nowait(line.encode() + b"\n")
+
+    async def expect(self, line: str, *answer: str) -> None:
+        """Type a line, and wait until its answer stands in a line of its own."""
+        seen = len(self.shown)
+        self.type(line)
+        wanted = "".join(f"\r\n{text}" for text in answer).encode() + b"\r\n"
+        while wanted not in self.shown[seen:]:
+            self._news.clear()
+            await asyncio.wait_for(self._news.wait(), 20)
+
+    def request(self) -> gateway.StartRequest:
+        return gateway.StartRequest(
+            args=[SHELL, "sh"], cwd="/", env=["PATH=/bin"], tty=True, stdin=self, stdout=self, stderr=Output()
+        )
+
+
+async def with_terminal(
+    addr: str, rootfs: Path, first: bool, use: Callable[[Context, Terminal, gateway.ContainerProcess], Awaitable[None]]
+) -> None:
+    """Give the function a shell on a terminal: the container's first process, or one beside it."""
+    need(addr, "containers")
+
+    async def build(ctx: Context, client: gateway.Client) -> gateway.Result:
+        mounts = [bind("/", await solve(ctx, client, source()))]
+        if first:
+            wanted = gateway.NewContainerRequest(mounts=mounts, net_mode=ops_pb2.HOST)
+            container = await client.new_container(ctx, wanted)
+        else:
+            container = await new_container(ctx, client, mounts)
+        own, cancel = context.with_cancel(ctx)
+        terminal = Terminal()
+        try:
+            process = await container.start(own, terminal.request())
+            await use(context.with_value(own, "cancel", cancel), terminal, process)
+        finally:
+            await release(ctx, container)
+        return gateway.Result()
+
+    await run_build(addr, rootfs, build)
+
+
+SIZE = "until [ \"$(busybox stty size)\" = '{}' ]; do :; done; busybox stty size"
+
+
+@pytest.mark.parametrize("first", [True, False])
+async def test_client_gateway_container_terminals(addr: str, rootfs: Path, first: bool) -> None:
+    """testClientGatewayContainerPID1Tty, ...ExecTty: sizes, a session of a shell, and its exit code."""
+
+    async def use(ctx: Context, terminal: Terminal, process: gateway.ContainerProcess) -> None:
+        await process.resize(ctx, gateway.WinSize(rows=40, cols=80))
+        await terminal.expect(SIZE.format("40 80"), "40 80")
+        await terminal.expect("cd /data; pwd", "/data")
+        await terminal.expect("echo foobar > newfile; busybox cat /data/newfile", "foobar")
+        await process.resize(ctx, gateway.WinSize(rows=60, cols=100))
+        await terminal.expect(SIZE.format("60 100"), "60 100")
+        terminal.type("exit 99")
+        with pytest.raises(ExitError) as caught:
+            await process.wait()
+        assert caught.value.exit_code == 99
+
+    await with_terminal(addr, rootfs, first, use)
+
+
+async def test_client_gateway_container_cancel_pid1_tty(addr: str, rootfs: Path) -> None:
+    """testClientGatewayContainerCancelPID1Tty"""
+
+    async def use(ctx: Context, terminal: Terminal, process: gateway.ContainerProcess) -> None:
+        await terminal.expect("echo hi", "hi")
+        ctx.value("cancel")()
+        with pytest.raises(context.CanceledError):
+            await process.wait()
+
+    await with_terminal(addr, rootfs, True, use)
+
+
+UNIX_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+WINDOWS_PATH = "c:\\Windows\\System32;c:\\Windows;C:\\Windows\\System32\\WindowsPowerShell\\v1.0"
+
+
+@pytest.mark.parametrize(
+    ("platform", "path"),
+    [
+        (None, UNIX_PATH),
+        (ops_pb2.Platform(OS="linux"), UNIX_PATH),
+        (ops_pb2.Platform(OS="windows"), WINDOWS_PATH),
+    ],
+)
+async def test_client_gateway_container_platform_path(
+    addr: str, rootfs: Path, platform: ops_pb2.Platform | None, path: str
+) -> None:
+    """testClientGatewayContainerPlatformPATH"""
+    need(addr, "containers")
+    if kind(addr) == "docker":
+        path = path.partition(";C:")[0]  # what Windows itself has was added later
+
+    async def build(ctx: Context, client: gateway.Client) -> gateway.Result:
+        mounts = [bind("/", await solve(ctx, client, source()))]
+        wanted = gateway.NewContainerRequest(mounts=mounts, net_mode=ops_pb2.HOST, platform=platform)
+        container = await client.new_container(ctx, wanted)
+        assert await output_of(ctx, container, "echo -n $PATH") == path
+        await container.release(ctx)
+        return gateway.Result()
+
+    await run_build(addr, rootfs, build)
+
+
+def slow_cache(name: str) -> llb.State:
+    """A step whose read-only mount is of a folder that is not there: its cache key cannot be computed."""
+    data = llb.scratch().file(llb.mkdir("/found", 0o700).mkfile("/found/data", 0o600, name.encode()))
+    return step(source(), "echo hello", llb.add_mount("/src", data, llb.source_path("/notfound"), llb.readonly)).root()
+
+
+async def test_client_gateway_slow_cache_exec_error(addr: str, rootfs: Path) -> None:
+    """testClientGatewaySlowCacheExecError: the error names the input, which a container then shows."""
+    need(addr, "containers", "solve-error")
+    name = os.urandom(6).hex()
+
+    async def build(ctx: Context, client: gateway.Client) -> gateway.Result:
+        detail = (await failed(ctx, client, slow_cache(name))).detail
+        assert detail.op.WhichOneof("op") == "exec"
+        assert detail.WhichOneof("subject") == "cache"
+        assert (len(detail.inputIDs), len(detail.mountIDs)) == (1, 0)
+        mounts = [
+            bind("/", await solve(ctx, client, source())),
+            bind("/problem", result_id=detail.inputIDs[0]),
+        ]
+        container = await new_container(ctx, client, mounts)
+        assert await output_of(ctx, container, f"{SHELL} cat /problem/found/data") == name
+        await release(ctx, container)
+        return gateway.Result()
+
+    await run_build(addr, rootfs, build)
+
+
+async def test_client_slow_cache_rootfs_ref(addr: str, rootfs: Path) -> None:
+    """testClientSlowCacheRootfsRef: a lazy result fails when it is looked at; its root file system stays."""
+    need(addr, "containers")
+
+    async def lazily(ctx: Context, client: gateway.Client, state: llb.State) -> gateway.Reference:
+        definition = await state.marshal(ctx)
+        ref = (await client.solve(ctx, gateway.SolveRequest(definition=definition.to_pb()))).single_ref()
+        assert ref is not None
+        return ref
+
+    async def build(ctx: Context, client: gateway.Client) -> gateway.Result:
+        broken = await lazily(ctx, client, slow_cache(os.urandom(6).hex()))
+        with pytest.raises(BuildkitError, match="notfound"):
+            await broken.stat_file(ctx, ".")
+        whole = await lazily(ctx, client, source())
+        assert (await whole.stat_file(ctx, "bin/busybox")).size > 0
+        return gateway.Result()
+
+    await run_build(addr, rootfs, build)

@@ -30,6 +30,7 @@ class Daemon:
 
     def __init__(self) -> None:
         self.streams = 0
+        self.ended = 0
         self.server = rpc.Server()
         self.server.add_unary(methods.NEW_CONTAINER, self._new)
         self.server.add_unary(methods.RELEASE_CONTAINER, self._release)
@@ -51,6 +52,7 @@ class Daemon:
                     return
             elif message.HasField("File") and message.ProcessID in cats:
                 if message.File.EOF:
+                    self.ended += 1
                     await _end(stream, message.ProcessID, 0)
                 else:
                     await _say(stream, message.ProcessID, message.File.Data)
@@ -68,6 +70,9 @@ class Daemon:
             await _end(stream, pid, 0)
         elif args[0] == "exit":
             await _end(stream, pid, int(args[1]))
+        elif args[0] == "half":
+            cats.add(pid)
+            await stream.send(pb.ExecMessage(ProcessID=pid, Exit=pb.ExitMessage(Code=0)))
 
 
 async def _say(stream: ExecStream, pid: str, data: bytes) -> None:
@@ -102,10 +107,13 @@ class Input:
 
     pieces: list[bytes]
     failure: OSError | None = None
+    endless: bool = False
 
     async def read(self, n: int) -> bytes:
         if self.pieces:
             return self.pieces.pop(0)
+        if self.endless:
+            await asyncio.Event().wait()
         if self.failure is not None:
             raise self.failure
         return b""
@@ -161,6 +169,26 @@ async def test_input_that_breaks_off_has_an_end() -> None:
         source = Input([b"one ", b"two"], failure=OSError(5, "Input/output error"))
         await (await container.start(BG, run("cat", stdin=source, stdout=out))).wait()
     assert out.data == b"one two"
+
+
+async def test_open_input_is_ended_for_a_process_that_has_exited() -> None:
+    """The daemon tells that it is done once the input has ended; a terminal's input never does."""
+    async with frontend() as ends:
+        container = await ends.container()
+        process = await container.start(BG, run("half", stdin=Input([], endless=True)))
+        await asyncio.wait_for(process.wait(), 20)
+
+
+async def test_open_input_is_ended_with_the_context() -> None:
+    ctx, cancel = context.with_cancel(BG)
+    async with frontend() as ends:
+        container = await ends.container()
+        process = await container.start(ctx, run("cat", stdin=Input([], endless=True)))
+        cancel()
+        with pytest.raises(context.CanceledError):
+            await process.wait()
+        await (await container.start(BG, run("exit", "0"))).wait()
+    assert ends.daemon.ended == 1
 
 
 async def test_slow_writer_loses_nothing_at_the_end_of_the_stream() -> None:

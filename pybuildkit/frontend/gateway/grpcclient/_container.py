@@ -4,7 +4,8 @@ Mirrors the container half of frontend/gateway/grpcclient/client.go, v0.32.2.
 
 Protocol: all processes of a client share one ExecProcess stream. Init starts a process (answered by Started);
 File messages carry its standard streams by descriptor number, either way, with an EOF mark; Resize and Signal go
-to it; Exit brings its code, Done ends it. Every message names its process.
+to it; Exit brings its code, is answered by the end of the input if that is still open, and Done ends it. Every
+message names its process.
 
 Differs on purpose:
 - The copying of standard input ends with the process, so nothing is left reading it.
@@ -276,6 +277,7 @@ class GrpcProcess:
         self._id = id
         self._messages = messages
         self._outputs: dict[int, ProcessWriter | None] = {1: req.stdout, 2: req.stderr}
+        self._input_open = True
         self._stdin = None if req.stdin is None else asyncio.ensure_future(self._copy_stdin(req.stdin))
         self._receiver = asyncio.ensure_future(self._receive())
         forwarder.own(self._receiver)
@@ -289,12 +291,27 @@ class GrpcProcess:
                 await self._forwarder.send(pb.ExecMessage(ProcessID=self._id, File=pb.FdMessage(Fd=0, Data=data)))
         except OSError as err:
             bklog.get_logger(self._ctx).debug(f"standard input of {self._id} ended: {error_text(err)}")
+        self._input_open = False
         await self._forwarder.send(pb.ExecMessage(ProcessID=self._id, File=pb.FdMessage(Fd=0, EOF=True)))
+
+    async def _end_input(self) -> None:
+        """Stop reading the input and send its end, unless that was sent: a daemon waits for it before Done."""
+        if self._stdin is None or not self._input_open:
+            return
+        self._input_open = False
+        self._stdin.cancel()
+        try:
+            await self._forwarder.send(pb.ExecMessage(ProcessID=self._id, File=pb.FdMessage(Fd=0, EOF=True)))
+        except BuildkitError as err:
+            bklog.get_logger(self._ctx).debug(f"end of standard input of {self._id}: {error_text(err)}")
 
     async def _receive(self) -> None:
         """Write the process's output until Done; raises what the process ended with."""
         try:
             failure = await self._output()
+        except BuildkitError:
+            await self._end_input()
+            raise
         finally:
             self._forwarder.deregister(self._id)
             if self._stdin is not None:
@@ -311,6 +328,7 @@ class GrpcProcess:
                 await self._write(message.File)
             elif kind == "Exit":
                 has_exited, failure = True, _exit_error(message.Exit)
+                await self._end_input()
             elif kind == "Done":
                 return failure
             else:
