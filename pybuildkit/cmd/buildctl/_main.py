@@ -30,10 +30,10 @@ def main() -> None:
         else:
             import gc
 
-            from pybuildkit.cmd.buildctl._run import run_main
-
-            # Cycles are rare here, and looking for them takes a tenth of the time that a flood of statuses takes.
+            # Cycles are rare here, and looking for them takes a tenth of the time that starting takes, or a flood of
+            # statuses.
             gc.set_threshold(_GC_THRESHOLD)
+            from pybuildkit.cmd.buildctl._run import run_main
 
             code = run_main(sys.argv[1:], is_process=True)
     except _std.StdClosedError:
