@@ -8,7 +8,7 @@ the one-line reader of github.com/tonistiigi/go-csvvalue.
     BUILDKIT_TTY_LOG_LINES=12                    log lines of a running step
 
 Differs on purpose: the environment is read, and warned about, when a display is made; Go reads it at the start of
-every command.
+every command. More than 1000 log lines count as 1000.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ TERM_COLORS = {
     **{f"light-{name}": b"\x1b[%dm" % (90 + index) for index, name in enumerate(_NAMES)},
 }
 
+_MAX_LOG_LINES = 1000
 _INTEGER = re.compile(r"[+-]?[0-9]+", re.ASCII)
 
 
@@ -72,7 +73,7 @@ def log_lines_from_environment(environ: Mapping[str, str] | None = None) -> int:
     if environ.get("NO_COLOR"):
         return TERM_HEIGHT_MIN
     lines = _parse_int(environ.get("BUILDKIT_TTY_LOG_LINES", ""))
-    return lines if lines is not None and 0 < lines < 10_000 else TERM_HEIGHT_MIN
+    return min(lines, _MAX_LOG_LINES) if lines is not None and 0 < lines < 1 << 63 else TERM_HEIGHT_MIN
 
 
 def _set_user_colors(colors: Colors, text: str) -> None:

@@ -329,7 +329,21 @@ def test_colors(environ: dict[str, str], run: bytes, warnings: list[str]) -> Non
     assert entries == warnings
 
 
-@pytest.mark.parametrize(("value", "lines"), [("12", 12), ("0", 6), ("-1", 6), ("x", 6), ("", 6), ("9" * 30, 6)])
+@pytest.mark.parametrize(
+    ("value", "lines"),
+    [
+        ("12", 12),
+        ("+12", 12),
+        ("0", 6),
+        ("-1", 6),
+        ("x", 6),
+        (" 9", 6),
+        ("1_0", 6),
+        ("", 6),
+        ("99999", 1000),
+        ("9" * 30, 6),
+    ],
+)
 def test_log_lines(value: str, lines: int) -> None:
     assert log_lines_from_environment({"BUILDKIT_TTY_LOG_LINES": value}) == lines
 
