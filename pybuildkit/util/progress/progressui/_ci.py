@@ -4,7 +4,7 @@ Not in BuildKit. A block is written, whole, shortly after its step ended, so tha
 not mixed and the last line of output is in it. What comes later still makes a block of its own at the end.
 
 What the daemon sends cannot give the CI system orders: texts are cleaned as for a terminal, and on GitHub workflow
-commands are switched off, under a token that nobody can guess, while output is printed.
+commands are switched off, under a token that nobody can guess, while output is printed that could hold one.
 """
 
 from __future__ import annotations
@@ -46,8 +46,10 @@ def github_block(block: Block, token: str) -> bytes:
     """A group of a GitHub Actions log; an error is annotated after it."""
     stop = token.encode()
     lines = [b"::group::" + _escape(block.title)]
-    if block.lines:
+    if any(b"::" in line or b"##[" in line for line in block.lines):
         lines += [b"::stop-commands::" + stop, *block.lines, b"::" + stop + b"::"]
+    else:
+        lines += block.lines
     lines.append(b"::endgroup::")
     if block.error:
         lines.append(b"::error title=" + _escape_property(block.title) + b"::" + _escape(block.error))
@@ -108,11 +110,12 @@ class FoldedView:
     def init(self, limiter: Limiter) -> None:
         """Nothing to prepare."""
 
-    def update(self, statuses: Sequence[SolveStatus]) -> None:
+    def update(self, statuses: Sequence[SolveStatus]) -> Sequence[SolveStatus]:
         """Take in statuses, and write the steps that ended a while ago."""
         for status in statuses:
             self._take_in(status)
         self.refresh()
+        return statuses
 
     def _take_in(self, status: SolveStatus) -> None:
         trace = self._trace

@@ -396,10 +396,8 @@ def test_github_blocks_in_order_of_completion() -> None:
         "::TOKEN::",
         "::endgroup::",
         "::group::#2 slow ERROR 3.0s",
-        "::stop-commands::TOKEN",
         "1.000 slow line",
         "ERROR: exit code: 1 50%",
-        "::TOKEN::",
         "::endgroup::",
         "::error title=#2 slow ERROR 3.0s::exit code: 1 50%25",
     ]
