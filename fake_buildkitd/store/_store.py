@@ -277,7 +277,8 @@ class DiskStore(Store):
         self.folder = folder
         self._blob_folder = os.path.join(folder, "blobs")
         try:
-            os.makedirs(self._blob_folder, mode=0o700, exist_ok=True)
+            for made in (folder, self._blob_folder):
+                os.makedirs(made, mode=0o700, exist_ok=True)
             self._lock_fd = _lock_folder(folder, wait)
         except OSError as err:
             raise StoreError(f"cannot use {folder} for the daemon's state: {err.strerror}") from err
