@@ -2,7 +2,8 @@
 
 Not in BuildKit. Statuses come at the pace of the newest time in each line; a line that has none, or an older one,
 comes at once. The display's clock is the trace's, so durations are those of the build. A trace that is still being
-written, through a pipe, is shown as it comes; reading it never holds up the display or a signal.
+written, through a pipe, is shown as it comes; reading it never holds up the display or a signal. The time between
+two builds in one trace is left out.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from pybuildkit.client._graph import SolveStatus, StatusError
 from pybuildkit.golang import context, errgroup, threads
 from pybuildkit.golang.errors import BuildkitError, wrap
 from pybuildkit.util import bklog
+from pybuildkit.util.progress._gaps import Gaps
 
 if TYPE_CHECKING:
     from io import FileIO
@@ -122,6 +124,7 @@ class Pace:
     def __init__(self, speed: float, now: Callable[[], int] = time.monotonic_ns) -> None:
         self._speed = speed
         self._now = now
+        self._gaps = Gaps()
         self._base: int | None = None
         self._newest = 0
         self._began = self._now()
@@ -136,12 +139,14 @@ class Pace:
 
     def reach(self, status: SolveStatus) -> float:
         """How many seconds to wait before the status is due."""
+        pause = self._gaps.before(status)
         newest = _newest_time(status)
         if newest is None:
             return 0.0
         if self._base is None:
             self._base = self._newest = newest
             self._began = self._now()
+        self._base += max(pause - _SECOND, 0)
         self._newest = max(self._newest, newest)
         if self._speed == 0:
             return 0.0

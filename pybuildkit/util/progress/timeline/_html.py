@@ -67,7 +67,10 @@ def render_html(timeline: Timeline, title: str = "Build timeline") -> str:
 
 
 def _head(timeline: Timeline, steps: list[TimelineStep], title: str) -> Iterator[str]:
-    yield f'<header><h1>{clean_xml(title)}</h1><dl class="facts">'
+    yield f"<header><h1>{clean_xml(title)}</h1>"
+    if timeline.earlier_builds:
+        yield f'<p class="note">The last build of {timeline.earlier_builds + 1} in this trace.</p>'
+    yield '<dl class="facts">'
     for name, value, css in _facts(timeline, steps):
         yield f'<div class="{css}"><dt>{name}</dt><dd>{value}</dd></div>'
     yield "</dl>"

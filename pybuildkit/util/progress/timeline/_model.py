@@ -7,6 +7,8 @@ The critical path goes back from the step that ended last: from each step to tha
 never ran, which ended last. A step without such inputs (an export, the build context) waited, as far as a trace can
 tell, for the step that ended last before it started. Spans that go backwards count as 0.
 
+Of a trace that holds several builds, the last one is shown.
+
 Everything here is text or a number; output keeps at most `MAX_LOG_BYTES` a step, its end.
 """
 
@@ -19,6 +21,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 
 from pybuildkit.client._graph import SolveStatus, Vertex, VertexLog, VertexStatus, VertexWarning
+from pybuildkit.util.progress._gaps import Gaps
 from pybuildkit.util.progress.progressui._clean import clean_log, clean_name
 from pybuildkit.util.progress.progressui._interval import Interval, merge_intervals
 from pybuildkit.util.progress.progressui._printer import amount_text
@@ -96,12 +99,19 @@ class Timeline:
 
     def __init__(self, statuses: Iterable[SolveStatus] = ()) -> None:
         self.steps: dict[str, TimelineStep] = {}
+        self.earlier_builds = 0
+        self._gaps = Gaps()
         self._newest = 0
+        self._count = 0
         for status in statuses:
             self.add(status)
 
     def add(self, status: SolveStatus) -> None:
         """Take in a status; what belongs to an unknown step is left out."""
+        if self._gaps.before(status):
+            self.earlier_builds += 1
+            self.steps = {digest: step for digest, step in self.steps.items() if not step.intervals}
+            self._newest = 0
         for vertex in status.vertexes:
             self._add_vertex(vertex)
         for item in status.statuses:
@@ -119,7 +129,8 @@ class Timeline:
     def _add_vertex(self, vertex: Vertex) -> None:
         step = self.steps.get(vertex.digest)
         if step is None:
-            step = self.steps[vertex.digest] = TimelineStep(len(self.steps) + 1, vertex.digest)
+            self._count += 1
+            step = self.steps[vertex.digest] = TimelineStep(self._count, vertex.digest)
         step.name = clean_name(vertex.name)
         step.inputs = vertex.inputs
         group = clean_name(vertex.progress_group.name) if vertex.progress_group is not None else ""

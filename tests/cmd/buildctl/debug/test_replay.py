@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,7 @@ from pybuildkit.golang.errors import BuildkitError, find
 from pybuildkit.golang.flag import Float64Flag, StringFlag
 from pybuildkit.rpc import Buffer
 from pybuildkit.util import bklog
+from pybuildkit.util.progress.timeline import Timeline, render_html
 from tests import virtual_clock
 from tests.cmd.buildctl.streams import ROOT, Recorder
 
@@ -140,9 +142,9 @@ class Diary(Recorder):
         when = round(self.loop.time() - virtual_clock.START, 1)
         self.lines += ((when, line) for line in bytes(memoryview(data)).decode().splitlines())  # type: ignore[arg-type]  # never text
 
-    async def play(self, speed: float, mode: str = "plain") -> float:
+    async def play(self, speed: float, batch: Sequence[SolveStatus] = STATUSES) -> float:
         self.loop = asyncio.get_running_loop()
-        await play(context.background(), iter([STATUSES[:1], STATUSES[1:]]), self, mode, speed)
+        await play(context.background(), iter([[*batch[:1]], [*batch[1:]]]), self, "plain", speed)
         return self.loop.time() - virtual_clock.START
 
 
@@ -156,6 +158,24 @@ def test_a_replay_takes_as_long_as_its_speed_says(speed: float, hello: float, en
     assert [line for _, line in out.lines] == PLAIN.splitlines()
     times = [when for when, _ in out.lines]
     assert times == pytest.approx([0.0, hello, end], abs=0.2)
+
+
+def test_the_time_between_two_builds_is_left_out() -> None:
+    """A trace that two builds were appended to, a day apart; the first was killed while a step ran."""
+    day = T0 + 86_400 * SECOND
+    killed = SolveStatus([Vertex("sha256:k", name="killed", started=T0)])
+    second = [
+        SolveStatus([Vertex("sha256:b", name="b", started=day)]),
+        SolveStatus([Vertex("sha256:b", name="b", started=day, completed=day + 2 * SECOND)]),
+    ]
+    out = Diary()
+    took = virtual_clock.run(out.play(1, batch=[*STATUSES[:2], killed, *second]))
+    assert took == pytest.approx(4, abs=0.2)
+    assert any(line.endswith(" DONE 2.0s") for _, line in out.lines)
+    model = Timeline([*STATUSES[:2], killed, *second])
+    assert model.earlier_builds == 1
+    assert [step.name for steps in model.groups().values() for step in steps] == ["b"]
+    assert "The last build of 2 in this trace." in render_html(model)
 
 
 def test_a_trace_that_is_still_written_is_shown_as_it_comes() -> None:
