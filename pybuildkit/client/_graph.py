@@ -17,7 +17,7 @@ import json
 import re
 from binascii import Error as Base64Error
 from binascii import a2b_base64, b2a_base64
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Final, TypeVar
@@ -133,11 +133,17 @@ class SolveStatus:
         """Whether there are warnings in it."""
         return bool(self.warnings)
 
-    def bare_logs(self) -> Iterable[BareLog] | None:
-        """The logs as tuples, where there is nothing else in the status; else None."""
-        if self.vertexes or self.statuses or self.warnings:
-            return None
-        return [(log.vertex, log.data, log.timestamp) for log in self.logs]
+    def bare_logs(self, following: Sequence[SolveStatus] = ()) -> Iterable[BareLog] | None:
+        """The logs of this status and of those that follow it as tuples.
+
+        Returns:
+            None where there is more than logs in one of them, or where they are too many to be read at once.
+        """
+        statuses = (self, *following)
+        for status in statuses:
+            if status.vertexes or status.statuses or status.warnings:
+                return None
+        return [(log.vertex, log.data, log.timestamp) for status in statuses for log in status.logs]
 
     def shifted(self, shift: int) -> SolveStatus:
         """The status with so many nanoseconds taken from every time; this one is not changed."""

@@ -7,7 +7,7 @@ its logs, its line of JSON, or its lists of values.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from operator import attrgetter
 from typing import TYPE_CHECKING
 
@@ -18,6 +18,7 @@ from pybuildkit.client._status import fill_status, marshal
 from pybuildkit.rpc import Method
 
 _FROM_BYTES = control_pb2.StatusResponse.FromString
+_MOST_JOINED = 1 << 20
 _log_fields = attrgetter("vertex", "msg", "timestamp.seconds", "timestamp.nanos")
 _lines = LogLines()
 
@@ -47,15 +48,22 @@ class ReceivedStatus(SolveStatus):
             return bool(self.warnings)
         return not self._has_only_logs and bool(_FROM_BYTES(self._wire).warnings)
 
-    def bare_logs(self) -> Iterable[BareLog] | None:
-        """As `SolveStatus.bare_logs`."""
-        if self._wire is None:
-            return SolveStatus.bare_logs(self)
-        message = _FROM_BYTES(self._wire)
+    def bare_logs(self, following: Sequence[SolveStatus] = ()) -> Iterable[BareLog] | None:
+        """As `SolveStatus.bare_logs`: messages put one behind the other are one message."""
+        shift = self._shift
+        wires = [self._wire]
+        for status in following:
+            if type(status) is not ReceivedStatus or status._shift != shift:
+                return SolveStatus.bare_logs(self, following)
+            wires.append(status._wire)
+        whole = [wire for wire in wires if wire is not None]
+        if len(whole) < len(wires):  # one of them was made into values
+            return SolveStatus.bare_logs(self, following)
+        if following and sum(map(len, whole)) > _MOST_JOINED:
+            return None
+        message = _FROM_BYTES(b"".join(whole))
         if message.vertexes or message.statuses or message.warnings:
             return None
-        _set_has_only_logs(self, True)
-        shift = self._shift
         return [
             (vertex, data, seconds * NANOS + nanos - shift)
             for vertex, data, seconds, nanos in map(_log_fields, message.logs)

@@ -24,6 +24,7 @@ TIMES = st.builds(
     st.sampled_from([1_700_000_000, 1_700_000_001, 300_000_000, 1, 0, -5]),
     st.sampled_from([0, 1, 127, 128, 500_000_000, 999_999_999]) | st.integers(0, 999_999_999),
 )
+KINDS = ["logs", "logs", "values", "moved", "warned"]
 SHIFTS = [0, 1, 300_000_000, -999_999_999, 10**18]
 SIZES = st.sampled_from([0, 1, 2, 3, 100, 127, 128, 200, 16_300, 16_383, 16_384, 20_000])
 LOGS = st.builds(VertexLog, DIGESTS, st.integers(0, 300) | st.integers(0, 4), SIZES.map(lambda n: b"x" * n), TIMES)
@@ -94,6 +95,39 @@ def test_usual_logs_take_the_short_way(logs: list[VertexLog]) -> None:
     message = marshal(SolveStatus(logs=logs))[0].SerializeToString()
     assert LogLines().add(message, [])
     assert LogLines(300_000_000).add(message, [])
+
+
+def touched(status: ReceivedStatus) -> ReceivedStatus:
+    """The same, after somebody asked for its values."""
+    assert status.logs is not None
+    return status
+
+
+@given(
+    st.lists(
+        st.tuples(st.lists(LOGS, max_size=3), st.sampled_from(KINDS)),
+        min_size=1,
+    )
+)
+@settings(deadline=None, max_examples=150)
+def test_logs_of_several(parts: list[tuple[list[VertexLog], str]]) -> None:
+    statuses: list[SolveStatus] = []
+    for logs, kind in parts:
+        plain = SolveStatus(logs=logs, warnings=[VertexWarning(DIGEST)] if kind == "warned" else [])
+        status = ReceivedStatus.read(marshal(plain)[0].SerializeToString())
+        moved = status.shifted(7) if kind == "moved" else status
+        statuses.append(touched(status) if kind == "values" else moved)
+    expected = [log for status in statuses for log in status.shifted(0).bare_logs() or ()]
+    found = statuses[0].bare_logs(statuses[1:])
+    assert found == (None if any(kind == "warned" for _, kind in parts) else expected)
+
+
+def test_logs_of_too_many_are_not_read_at_once() -> None:
+    status = SolveStatus(logs=[VertexLog(DIGEST, 1, b"x" * 400_000, NOW)])
+    statuses = [ReceivedStatus.read(marshal(status)[0].SerializeToString()) for _ in range(3)]
+    assert statuses[0].bare_logs(statuses[1:2]) is not None
+    assert statuses[0].bare_logs(statuses[1:]) is None
+    assert statuses[0].bare_logs() is not None
 
 
 def usual() -> ReceivedStatus:

@@ -16,7 +16,7 @@ import stat
 from collections.abc import Callable, Iterator
 from typing import Protocol
 
-PART_BYTES = 512 * 1024
+PART_BYTES = 2 * 1024 * 1024
 """How much is written at once."""
 _ATOMIC = 4096
 

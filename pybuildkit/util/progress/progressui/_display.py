@@ -48,7 +48,7 @@ _MILLISECOND = 1_000_000
 _TICK = 150 * _MILLISECOND
 _DRAW = 100 * _MILLISECOND
 _PLAIN_WIDTH = 80
-_FLUSH_BYTES = 512 * 1024
+_FLUSH_BYTES = 2 * 1024 * 1024
 _AT_ONCE = 256
 _HOLD_SECONDS = 0.005
 _MAX_WARNINGS = 100_000
@@ -108,8 +108,12 @@ class View(Protocol):
     def init(self, limiter: Limiter) -> None:
         """Called once, before everything else."""
 
-    def update(self, statuses: Sequence[SolveStatus]) -> None:
-        """Take in statuses that came together; a view with a buffer draws only as often as the limiter lets it."""
+    def update(self, statuses: Sequence[SolveStatus]) -> Sequence[SolveStatus]:
+        """Take in statuses that came together; a view with a buffer draws only as often as the limiter lets it.
+
+        Returns:
+            Those that may hold more than logs.
+        """
 
     def refresh(self) -> None:
         """Draw what the buffer holds."""
@@ -127,8 +131,9 @@ class QuietView:
     def init(self, limiter: Limiter) -> None:
         """Nothing to prepare."""
 
-    def update(self, statuses: Sequence[SolveStatus]) -> None:
+    def update(self, statuses: Sequence[SolveStatus]) -> Sequence[SolveStatus]:
         """Drop the statuses."""
+        return statuses
 
     def refresh(self) -> None:
         """Nothing to draw."""
@@ -146,7 +151,7 @@ class RawJsonView(QuietView):
         super().__init__(sink)
         self._clean = clean
 
-    def update(self, statuses: Sequence[SolveStatus]) -> None:
+    def update(self, statuses: Sequence[SolveStatus]) -> Sequence[SolveStatus]:
         """Put a line for each."""
         parts: list[bytes] = []
         for status in statuses:
@@ -159,31 +164,50 @@ class RawJsonView(QuietView):
             escaped = self._STEERING.sub(lambda match: f"\\u{ord(match.group()):04x}", text.decode("utf-8"))
             text = escaped.encode("utf-8")
         self.sink.put(text)
+        return statuses
 
 
-class PlainView:
-    """Numbered lines, see `_printer`."""
+class _TraceView:
+    """A view of what is known about every step."""
 
-    def __init__(self, sink: Sink, trace: Trace, printer: TextMux) -> None:
+    def __init__(self, sink: Sink, trace: Trace) -> None:
         self.sink = sink
         self._trace = trace
-        self._printer = printer
         self._limiter: Limiter | None = None
 
     def init(self, limiter: Limiter) -> None:
         """Keep the limiter."""
         self._limiter = limiter
 
-    def update(self, statuses: Sequence[SolveStatus]) -> None:
-        """Take in statuses, and print after each if the limiter lets it."""
+    def refresh(self) -> None:
+        """Draw."""
+        raise NotImplementedError
+
+    def _take_in(self, statuses: Sequence[SolveStatus], width: int) -> Sequence[SolveStatus]:
+        """Take in statuses of one moment, and draw after each for which the limiter lets it.
+
+        Once it refuses it would refuse until the next moment, so that the rest needs no drawing in between.
+        """
         now = self._trace.clock()
-        may_draw = True
-        for status in statuses:
-            self._trace.update(status, _PLAIN_WIDTH)
-            if may_draw:
-                may_draw = self._limiter is None or self._limiter.allow(now)
-                if may_draw:
-                    self.refresh()
+        for count, status in enumerate(statuses, 1):
+            self._trace.update(status, width)
+            if self._limiter is not None and not self._limiter.allow(now):
+                has_only_logs = self._trace.update_many(statuses[count:], width)
+                return statuses[:count] if has_only_logs else statuses
+            self.refresh()
+        return statuses
+
+
+class PlainView(_TraceView):
+    """Numbered lines, see `_printer`."""
+
+    def __init__(self, sink: Sink, trace: Trace, printer: TextMux) -> None:
+        super().__init__(sink, trace)
+        self._printer = printer
+
+    def update(self, statuses: Sequence[SolveStatus]) -> Sequence[SolveStatus]:
+        """Take in statuses, and print as often as the limiter lets it."""
+        return self._take_in(statuses, _PLAIN_WIDTH)
 
     def refresh(self) -> None:
         """Print what is new."""
@@ -196,7 +220,7 @@ class PlainView:
         self.sink.put(self._trace.error_logs())
 
 
-class ConsoleView:
+class ConsoleView(_TraceView):
     """A terminal, see `_tty`.
 
     Args:
@@ -205,29 +229,16 @@ class ConsoleView:
     """
 
     def __init__(self, sink: Sink, trace: Trace, display: TtyDisplay, size: Callable[[], tuple[int, int]]) -> None:
-        self.sink = sink
-        self._trace = trace
+        super().__init__(sink, trace)
         self._display = display
         self._size = size
         self._width = 0
         self._height = 0
-        self._limiter: Limiter | None = None
 
-    def init(self, limiter: Limiter) -> None:
-        """Keep the limiter."""
-        self._limiter = limiter
-
-    def update(self, statuses: Sequence[SolveStatus]) -> None:
-        """Take in statuses, and draw after each if the limiter lets it."""
+    def update(self, statuses: Sequence[SolveStatus]) -> Sequence[SolveStatus]:
+        """Take in statuses, and draw as often as the limiter lets it."""
         self._measure()
-        now = self._trace.clock()
-        may_draw = True
-        for status in statuses:
-            self._trace.update(status, self._width)
-            if may_draw:
-                may_draw = self._limiter is None or self._limiter.allow(now)
-                if may_draw:
-                    self.refresh()
+        return self._take_in(statuses, self._width)
 
     def refresh(self) -> None:
         """Draw."""
@@ -281,8 +292,7 @@ class Display:
 
     def update_many(self, statuses: Sequence[SolveStatus]) -> None:
         """Take in statuses that came together."""
-        self._view.update(statuses)
-        for status in statuses:
+        for status in self._view.update(statuses):
             if status.has_warnings() and len(self.warnings) < _MAX_WARNINGS:
                 self.warnings += status.warnings
 

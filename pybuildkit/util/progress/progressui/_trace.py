@@ -14,7 +14,7 @@ not shown.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from copy import copy
 from functools import lru_cache
 from typing import NamedTuple
@@ -234,6 +234,21 @@ class Trace:
         if logs is None:
             self._update_steps(status)
             logs = [(log.vertex, log.data, log.timestamp) for log in status.logs]
+        self._update_logs(logs, term_width)
+
+    def update_many(self, statuses: Sequence[SolveStatus], term_width: int) -> bool:
+        """Take in several statuses, one after the other; whether there was nothing but logs in them."""
+        if not statuses:
+            return True
+        logs = statuses[0].bare_logs(statuses[1:])
+        if logs is not None:
+            self._update_logs(logs, term_width)
+            return True
+        for status in statuses:
+            self.update(status, term_width)
+        return False
+
+    def _update_logs(self, logs: Iterable[BareLog], term_width: int) -> None:
         if self.console or self.clean or self.keeps_archive:
             for vertex, data, timestamp in logs:
                 self._update_log(vertex, data, timestamp, term_width)
