@@ -204,6 +204,8 @@ class _Run:
     async def run(self, definition: ops_pb2.Definition | None, run_gateway: RunGateway | None) -> SolveResponse:
         """Start the tasks, wait for all of them, and judge the exports."""
         stop = context.after_func(self._outer, lambda: self._end_status_in(GIVE_UP_SECONDS))
+        if self._plan.sync_target is not None:
+            context.after_func(self._ctx, self._plan.sync_target.abandon)
         try:
             if not self._opt.session_pre_initialized:
                 await self._group.go(self._run_session)

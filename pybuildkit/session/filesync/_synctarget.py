@@ -11,7 +11,8 @@ Differs on purpose: a file takes its final name only when its stream has ended w
 that is already written is refused, and fails the build (a directory may come in several: older daemons send one
 for each platform); devices and `trusted.*` attributes are refused in a directory unless the
 export allows them; the target remembers what was received and what failed, so that a build whose export never
-came, or broke, ends with that error although the daemon may say otherwise.
+came, or broke, ends with that error although the daemon may say otherwise. A daemon may end the call, and the whole
+session, once it has sent the last packet: what has arrived is still written then.
 """
 
 from __future__ import annotations
@@ -45,6 +46,8 @@ KEY_EXPORTER_MULTI_PLATFORM = "buildkit-exporter-multi-platform"
 
 _MAX_CHUNK = 3 << 20
 _ABORT_SECONDS = 0.5
+_SETTLE_SECONDS = 10.0
+"""How long an export may still be written after its call has ended."""
 
 
 class TargetExistsError(RpcError):
@@ -105,6 +108,7 @@ class SyncTarget:
         self._unfinished: dict[int, int] = {}
         self._received: set[int] = set()
         self._failures: list[BuildkitError] = []
+        self._abandoned = asyncio.Event()
         self.add(*targets)
 
     def add(self, *targets: FSSyncTarget) -> None:
@@ -128,7 +132,34 @@ class SyncTarget:
         """The directories of exports that have begun and are not whole."""
         return [self._targets[id].outdir for id, count in sorted(self._unfinished.items()) if count]
 
+    def abandon(self) -> None:
+        """The build has failed or was given up: exports whose calls have ended are not written to their end."""
+        self._abandoned.set()
+
     async def _diff_copy(self, stream: ServerStream[bytes, object]) -> None:
+        receiving = asyncio.ensure_future(self._receive(stream))
+        try:
+            await asyncio.shield(receiving)
+        except asyncio.CancelledError:
+            await self._settle(receiving)
+            raise
+
+    async def _settle(self, receiving: asyncio.Task[None]) -> None:
+        """Wait until what has arrived is written; the server that has cancelled the call waits for this."""
+        loop = asyncio.get_running_loop()
+        until = loop.time() + _SETTLE_SECONDS
+        abandoned = asyncio.ensure_future(self._abandoned.wait())
+        both = (receiving, abandoned)
+        while loop.time() < until and not any(task.done() for task in both):
+            try:
+                await asyncio.wait(both, timeout=until - loop.time(), return_when=asyncio.FIRST_COMPLETED)
+            except asyncio.CancelledError:
+                continue  # the call is cancelled already: once for itself, and again with its connection
+        for task in both:
+            task.cancel()
+        await asyncio.gather(*both, return_exceptions=True)
+
+    async def _receive(self, stream: ServerStream[bytes, object]) -> None:
         target = self._targets.get(_exporter_id(stream.metadata))
         if target is None:
             raise BuildkitError(f"exporter {_exporter_id(stream.metadata)} not found")

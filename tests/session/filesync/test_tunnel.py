@@ -279,3 +279,42 @@ def test_doubles_are_file_systems() -> None:
     file: File = fs.open(b"big")
     assert sum(len(piece) for piece in iter(lambda: file.read(1 << 20), b"")) == 3 << 20
     assert MemoryFile(b"").read(1) == b""
+
+
+async def test_export_is_written_although_the_daemon_has_ended_the_call(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A daemon confirms the end and drops the call at once; a slow disk has not written everything by then."""
+    from pybuildkit.rpc import _server
+    from pybuildkit.session.filesync._synctarget import FILE_SEND, SyncTarget
+    from pybuildkit.third_party.fsutil import _receiver, send
+
+    monkeypatch.setattr(_server, "_GRACE_SECONDS", 0.01)
+    ended = threading.Event()
+    feed = _receiver.Receiver.feed
+
+    def slow(self: _receiver.Receiver, packets: list[bytes]) -> list[bytes]:
+        answer = feed(self, packets)
+        if self.finished:
+            ended.wait(20)
+        return answer
+
+    settle = SyncTarget._settle
+
+    async def settling(self: SyncTarget, receiving: asyncio.Task[None]) -> None:
+        ended.set()
+        await settle(self, receiving)
+
+    monkeypatch.setattr(_receiver.Receiver, "feed", slow)
+    monkeypatch.setattr(SyncTarget, "_settle", settling)
+    files = StaticFS()
+    files.add(b"name", Stat(mode=0o644), b"content")
+    target = new_fs_sync_target(with_fs_sync_dir(0, str(tmp_path)))
+    async with tunnel(target) as caller:
+        stream = await caller.conn().stream(caller.context(background()), FILE_SEND, metadata=[])
+        await send(background(), stream, files)
+        stream.cancel()
+    assert ended.is_set()
+    assert target.missing() == []
+    assert target.incomplete() == []
+    assert (tmp_path / "name").read_bytes() == b"content"
