@@ -1,6 +1,7 @@
 """Writing a file so that it is whole or not there. Mirrors AtomicWriteFile of github.com/containerd/continuity.
 
-Differs on purpose: the user's umask is kept, and a temporary file is removed when the writing fails.
+Differs on purpose: the user's umask is kept, a temporary file is removed when the writing fails, and a device, a pipe
+or `/dev/stdout` is written to, not replaced by a file.
 """
 
 from __future__ import annotations
@@ -25,6 +26,16 @@ def atomic_write_file(filename: str, data: bytes, mode: int = 0o666) -> None:
     Raises:
         OSError: whatever fails; nothing is left of the file then, and one that was there is as it was.
     """
+    if _is_open_ended(filename):
+        try:
+            fd = os.open(filename, os.O_WRONLY | os.O_APPEND | os.O_NONBLOCK | os.O_CLOEXEC)
+        except OSError as err:
+            raise with_op(err, "open") from err
+        try:
+            write_all(fd, data, filename)
+        finally:
+            os.close(fd)
+        return
     folder, base = os.path.split(filename)
     fd, temporary = create_temp(folder or ".", f".tmp-{base}", mode)
     try:
@@ -38,6 +49,17 @@ def atomic_write_file(filename: str, data: bytes, mode: int = 0o666) -> None:
         with contextlib.suppress(OSError):
             os.unlink(temporary)
         raise
+
+
+def _is_open_ended(filename: str) -> bool:
+    """Whether a name is that of a device or a pipe, or leads to an open descriptor."""
+    try:
+        kind = stat.S_IFMT(os.stat(filename).st_mode)
+        if kind not in (stat.S_IFREG, stat.S_IFDIR):
+            return True
+        return os.path.islink(filename) and os.path.abspath(filename).startswith(("/dev/", "/proc/"))
+    except OSError:
+        return False
 
 
 def create_temp(folder: str, prefix: str, mode: int) -> tuple[int, str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import stat
 from collections.abc import Callable
 from pathlib import Path
 
@@ -34,6 +35,30 @@ def test_a_name_without_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     monkeypatch.chdir(tmp_path)
     atomic_write_file("f", b"x")
     assert os.listdir(tmp_path) == ["f"]
+
+
+def test_devices_and_pipes_are_written_to(tmp_path: Path) -> None:
+    atomic_write_file("/dev/null", b"x")
+    assert stat.S_ISCHR(os.stat("/dev/null").st_mode)
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    with pytest.raises(OSError, match="No such device or address") as caught:
+        atomic_write_file(str(pipe), b"nobody reads")
+    assert error_text(caught.value) == f"open {pipe}: no such device or address"
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    atomic_write_file(str(pipe), b"data")
+    assert os.read(reader, 100) == b"data"
+    os.close(reader)
+    assert os.listdir(tmp_path) == ["pipe"]
+
+
+@pytest.mark.parametrize("name", ["/dev/fd/{}", "/proc/self/fd/{}"])
+def test_open_descriptors_are_written_to(tmp_path: Path, name: str) -> None:
+    with open(tmp_path / "out", "wb", buffering=0) as file:
+        file.write(b"before ")
+        atomic_write_file(name.format(file.fileno()), b"data")
+    assert (tmp_path / "out").read_bytes() == b"before data"
+    assert os.listdir(tmp_path) == ["out"]
 
 
 def _refuse(code: int) -> Callable[..., object]:
