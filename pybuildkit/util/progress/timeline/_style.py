@@ -103,10 +103,10 @@ margin:8px 0;overflow-wrap:anywhere}.warning p{margin:2px 0}
 figure{margin:6px 0 0}mark{background:var(--mark);color:inherit;display:inline-block;min-width:100%}
 .source{padding-left:0;padding-right:0}.number{display:inline-block;width:48px;padding-right:12px;text-align:right;color:var(--soft);
 user-select:none}
-.legend{display:flex;flex-wrap:wrap;gap:6px 18px;font-size:12px;color:var(--soft);margin:14px 0 0;padding:0}
+.legend{position:relative;background:var(--bg);display:flex;flex-wrap:wrap;gap:6px 18px;font-size:12px;color:var(--soft);margin:14px 0 0;padding:0}
 .legend li{display:flex;gap:6px;align-items:center;list-style:none}
 .legend .bar{position:static;width:22px}
-footer{padding-top:20px;padding-bottom:32px;font-size:12px;color:var(--soft)}
+footer.legend{padding:20px 24px 32px;font-size:12px;color:var(--soft)}
 kbd{font:11px ui-monospace,monospace;border:1px solid var(--line);border-bottom-width:2px;border-radius:4px;
 padding:0 5px;background:var(--panel);color:var(--fg)}
 .s1{font-weight:700}.s2{opacity:.7}.s3{font-style:italic}.s4{text-decoration:underline}
