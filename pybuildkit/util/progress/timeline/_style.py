@@ -103,7 +103,8 @@ margin:8px 0;overflow-wrap:anywhere}.warning p{margin:2px 0}
 figure{margin:6px 0 0}mark{background:var(--mark);color:inherit;display:inline-block;min-width:100%}
 .source{padding-left:0;padding-right:0}.number{display:inline-block;width:48px;padding-right:12px;text-align:right;color:var(--soft);
 user-select:none}
-.legend{position:relative;background:var(--bg);display:flex;flex-wrap:wrap;gap:6px 18px;font-size:12px;color:var(--soft);margin:14px 0 0;padding:0}
+.legend{position:relative;background:var(--bg);padding:0 0 8px;
+display:flex;flex-wrap:wrap;gap:6px 18px;font-size:12px;color:var(--soft);margin:14px 0 -8px}
 .legend li{display:flex;gap:6px;align-items:center;list-style:none}
 .legend .bar{position:static;width:22px}
 footer.legend{padding:20px 24px 32px;font-size:12px;color:var(--soft)}

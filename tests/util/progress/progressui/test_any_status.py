@@ -74,7 +74,7 @@ def played(mode: str, steps: list[tuple[SolveStatus, int]], size: tuple[int, int
 
 @pytest.mark.parametrize("mode", ["tty", "plain", "rawjson", "quiet", "github", "gitlab"])
 @given(steps=STEPS, size=SIZES)
-@settings(deadline=None)
+@settings(deadline=None, max_examples=60)
 def test_any_status_can_be_shown(mode: str, steps: list[tuple[SolveStatus, int]], size: tuple[int, int]) -> None:
     for clean in (True, False):
         played(mode, steps, size, clean=clean)
@@ -85,7 +85,7 @@ DRAWING = re.compile(rb"\x1b\[(?:\d+A|1B|0G|\?25[lh]|[0-9;:]*m)")
 
 @pytest.mark.parametrize("mode", ["tty", "plain"])
 @given(steps=STEPS, size=SIZES)
-@settings(deadline=None)
+@settings(deadline=None, max_examples=60)
 def test_a_terminal_gets_no_other_sequences(
     mode: str, steps: list[tuple[SolveStatus, int]], size: tuple[int, int]
 ) -> None:
