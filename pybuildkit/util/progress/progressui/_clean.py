@@ -78,6 +78,8 @@ def split_cut(data: bytes) -> tuple[bytes, bytes]:
 
     A start longer than 4096 bytes is not waited for.
     """
+    if data.endswith(b"\n"):
+        return data, b""
     for pattern in (_CUT_SEQUENCE, _CUT_LETTER):
         match = pattern.search(data, max(0, len(data) - _MAX_HELD))
         if match is not None and match.start() < len(data):
