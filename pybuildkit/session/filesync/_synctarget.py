@@ -209,12 +209,14 @@ class SyncTarget:
             differ=fsutil.DIFF_NONE if target.delete_mode else fsutil.DIFF_METADATA,
             special_files=target.special_files,
         )
-        # The daemon drops the call as soon as it has confirmed the end, which may still be unread then: the stream
-        # itself, not its context, tells when the transfer is over.
+        # The daemon drops the call as soon as it has confirmed the end, which may still be unread then, or be lost with
+        # the call: the stream itself, not its context, tells when the transfer is over.
         ctx = context.without_cancel(stream.ctx)
         self._unfinished[target.id] = self._unfinished.get(target.id, 0) + 1
         try:
             await fsutil.receive(ctx, stream, target.outdir, opt)
+        except fsutil.UnconfirmedError:
+            pass  # a daemon written in Go may drop its confirmation with the call; whether it is content, Solve tells
         except (BuildkitError, OSError) as err:
             raise ExportError(f"local export to {target.outdir} is incomplete: {errors.error_text(err)}", err) from err
         self._unfinished[target.id] -= 1

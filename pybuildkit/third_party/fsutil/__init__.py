@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from pybuildkit.third_party.fsutil._filter import FilterFS, FilterOpt, MapFunc, MapResult, new_filter_fs, walk
     from pybuildkit.third_party.fsutil._followlinks import follow_links
     from pybuildkit.third_party.fsutil._fs import FS, Dir, DiskFS, Entry, File, ResolveError, SubDirFS, new_fs
-    from pybuildkit.third_party.fsutil._receive import receive
+    from pybuildkit.third_party.fsutil._receive import UnconfirmedError, receive
     from pybuildkit.third_party.fsutil._receiver import FilterFunc, ReceiveOpt, Receiver
     from pybuildkit.third_party.fsutil._root import Root
     from pybuildkit.third_party.fsutil._send import send
@@ -101,6 +101,7 @@ _EXPORTS = {
     "Receiver": "_receiver",
     "RefusedError": "_diskwriter",
     "RemoteError": "_sender",
+    "UnconfirmedError": "_receive",
     "ResolveError": "_fs",
     "Root": "_root",
     "Sender": "_sender",
@@ -173,6 +174,7 @@ __all__ = [
     "Stat",
     "StaticFS",
     "SubDirFS",
+    "UnconfirmedError",
     "Validator",
     "compare_path",
     "follow_links",

@@ -26,6 +26,10 @@ _WAITING_BYTES = 1 << 20
 _LAST_WORDS_SECONDS = 2.0
 
 
+class UnconfirmedError(BuildkitError):
+    """Everything has been received and written, but the stream broke before the sender had confirmed the end."""
+
+
 async def receive(ctx: Context, stream: PacketStream, dest: str | bytes, opt: ReceiveOpt) -> None:
     """Receive a tree into a directory; returns when the sender has confirmed the end.
 
@@ -36,6 +40,7 @@ async def receive(ctx: Context, stream: PacketStream, dest: str | bytes, opt: Re
         opt: how.
 
     Raises:
+        UnconfirmedError: the stream broke when everything had been received and written, before the sender's FIN.
         RemoteError: the sender has failed; its text is in the message.
         ProtocolError: the sender does not keep to the protocol, or went away.
         OSError, BuildkitError: something cannot be written (the sender is told), or the stream's own error.
@@ -78,6 +83,8 @@ class _Receive:
                 reader = asyncio.ensure_future(self._read())
                 await run_together(self._handle(reader), self._send())
             except (BuildkitError, OSError) as err:
+                if self._broken and self._core is not None and self._core.whole:
+                    raise UnconfirmedError(error_text(err)) from err
                 if not isinstance(err, RemoteError) and not self._broken:
                     await self._fail(err)
                 raise
@@ -167,6 +174,10 @@ class _Receive:
             self._to_send.clear()
             packets, self._outgoing = self._outgoing, []
             if packets:
-                await self._stream.send_many(packets)
+                try:
+                    await self._stream.send_many(packets)
+                except (BuildkitError, OSError):
+                    self._broken = True
+                    raise
             elif self._done:
                 return

@@ -75,6 +75,7 @@ class Receiver:
 
     Attributes:
         finished: the sender has said FIN after ours.
+        whole: everything has been received and written; only the sender's FIN is missing.
 
     Raises:
         OSError, BuildkitError: the directory cannot be opened.
@@ -82,10 +83,10 @@ class Receiver:
 
     def __init__(self, dest: str | bytes, opt: ReceiveOpt, check: Callable[[], None] = lambda: None) -> None:
         self.finished = False
+        self.whole = False
         self._opt = opt
         self._check = check
         self._listed = False
-        self._asked_to_end = False
         self._count = 0
         self._wanted: dict[bytes, FileWriter] = {}
         self._validator = Validator()
@@ -129,14 +130,14 @@ class Receiver:
             elif packet.type == STAT:
                 self._stat(packet.stat, out)
             elif packet.type == FIN:
-                if not self._asked_to_end:
+                if not self.whole:
                     raise ProtocolError("unexpected FIN from the sender")
                 self.finished = True
             elif packet.type == ERR:
                 raise RemoteError(f"error from sender: {bytes(packet.data).decode('utf-8', 'replace')}")
             else:
                 raise ProtocolError(f"unexpected packet of type {packet.type} from the sender")
-            if self._listed and not self._wanted and not self._asked_to_end:
+            if self._listed and not self._wanted and not self.whole:
                 self._finish(out)
         return out
 
@@ -153,7 +154,7 @@ class Receiver:
         if self._opt.metadata_only is not None:
             self._writer.write_plain(METADATA_PATH, bytes(self._metadata))
         self._writer.finish()
-        self._asked_to_end = True
+        self.whole = True
         out.append(FIN_PACKET)
 
     def _stat(self, stat: Stat | None, out: list[bytes]) -> None:

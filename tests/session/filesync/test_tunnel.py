@@ -318,3 +318,22 @@ async def test_export_is_written_although_the_daemon_has_ended_the_call(
     assert target.missing() == []
     assert target.incomplete() == []
     assert (tmp_path / "name").read_bytes() == b"content"
+
+
+@pytest.mark.parametrize("whole", [True, False])
+async def test_call_dropped_in_place_of_the_confirmation(tmp_path: Path, whole: bool) -> None:
+    """A Go daemon that has our FIN may drop the call and its own FIN with it; before that the export is broken."""
+    from pybuildkit.session.filesync._synctarget import FILE_SEND
+    from pybuildkit.third_party.fsutil._packet import END_OF_LIST, FIN, decode_packet, stat_packet
+
+    target = new_fs_sync_target(with_fs_sync_dir(0, str(tmp_path)))
+    async with tunnel(target) as caller:
+        stream = await caller.conn().stream(caller.context(background()), FILE_SEND, metadata=[])
+        entry = Stat(path=b"name", mode=0o644 if not whole else 0o755 | MODE_DIR, size=0 if whole else 5)
+        await stream.send_many([stat_packet(entry), END_OF_LIST])
+        packets = [decode_packet(raw) for raw in await stream.recv_many()]
+        assert [packet.type == FIN for packet in packets] == [whole]
+        stream.cancel()
+    assert bool(target.missing()) is not whole
+    assert bool(target.incomplete()) is not whole
+    assert (tmp_path / "name").is_dir() is whole
