@@ -13,7 +13,7 @@ import contextlib
 import os
 import select
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol
 
 PART_BYTES = 2 * 1024 * 1024
@@ -28,6 +28,16 @@ class Output(Protocol):
     """
 
     def write(self, data: bytes, /) -> object: ...
+
+
+class LazyBytes(Protocol):
+    """Bytes that are made when they are written; `len` tells how many."""
+
+    def __len__(self) -> int: ...
+    def __bytes__(self) -> bytes: ...
+
+
+Piece = bytes | LazyBytes
 
 
 class FdOutput:
@@ -66,7 +76,7 @@ class Sink:
     def __init__(self, out: Output, *, errors_matter: bool = False) -> None:
         self._out = out
         self._errors_matter = errors_matter
-        self._pending: list[bytes] = []
+        self._pending: list[Piece] = []
         self.pending_bytes = 0
         self._is_pipe = _is_pipe(descriptor(out))
         self._writing: asyncio.Future[None] | None = None
@@ -77,14 +87,14 @@ class Sink:
             self._pending.append(data)
             self.pending_bytes += len(data)
 
-    def put_pieces(self, pieces: list[bytes]) -> None:
+    def put_pieces(self, pieces: Sequence[Piece]) -> None:
         """Keep several bytes, in order."""
         self._pending += pieces
         self.pending_bytes += sum(map(len, pieces))
 
     def take(self) -> bytes:
         """What has been put and not flushed; it is flushed by whoever takes it."""
-        data = b"".join(self._pending)
+        data = b"".join(map(bytes, self._pending))
         self._pending.clear()
         self.pending_bytes = 0
         return data
@@ -97,7 +107,7 @@ class Sink:
         while size < PART_BYTES:
             size += len(self._pending[count])
             count += 1
-        data = b"".join(self._pending[:count])
+        data = b"".join(map(bytes, self._pending[:count]))
         del self._pending[:count]
         self.pending_bytes -= size
         return data

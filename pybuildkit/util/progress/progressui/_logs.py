@@ -2,8 +2,8 @@
 
 Not in BuildKit, which keeps every line as it is. `LogArchive` is for a terminal's display, where an error makes the
 lines wanted: those that are not the newest are compressed in blocks, and a step keeps at most `MAX_COMPRESSED` bytes
-of them: the oldest go first. `WaitingLogs` is for the plain display, where steps wait for their turn to be printed:
-no line is lost, and those of all steps that are not compressed are at most some `MAX_WAITING` bytes.
+of them: the oldest go first. `PackedLines` are for the plain display, where steps wait for their turn to be printed:
+no line is lost, and those of all steps that are packed and not compressed are at most `MAX_WAITING` bytes.
 """
 
 from __future__ import annotations
@@ -67,24 +67,41 @@ class LogArchive:
             self.dropped = True
 
 
-class WaitingLogs:
-    """Lines of one step that wait to be printed, as texts of many lines."""
+class PackedLines:
+    """Lines as a text, compressed or not, that becomes what is printed only while it is written.
 
-    __slots__ = ("_texts",)
+    Attributes:
+        room: how many bytes of the room for texts that are not compressed it takes.
+        tail: its last lines.
+    """
 
-    def __init__(self) -> None:
-        self._texts: list[tuple[bytes, bool]] = []
+    __slots__ = ("_data", "_is_compressed", "_line_feeds", "_separator", "_size", "_skipped", "room", "tail")
 
-    def pack(self, lines: list[bytes], room: int) -> int:
-        """Add lines; how many bytes of the `room` for texts that are not compressed they take."""
+    def __init__(self, lines: list[bytes], room: int, tail: int) -> None:
         text = b"\n".join(lines)
         fits = len(text) <= room
-        self._texts.append((text if fits else zlib.compress(text, 1), not fits))
-        return len(text) if fits else 0
+        self._is_compressed = not fits
+        self._data = text if fits else zlib.compress(text, 1)
+        self._size = len(text)
+        self._line_feeds = len(lines) - 1
+        self._separator = b"\n"
+        self._skipped = 0
+        self.room = len(text) if fits else 0
+        self.tail = lines[-tail:]
 
-    def take(self) -> tuple[list[bytes], int]:
-        """All texts, each without a line feed at its end, and how many bytes of the room they free."""
-        texts = [zlib.decompress(text) if is_compressed else text for text, is_compressed in self._texts]
-        freed = sum(len(text) for text, is_compressed in self._texts if not is_compressed)
-        self._texts.clear()
-        return texts, freed
+    def skip(self, size: int) -> None:
+        """Leave out so many bytes of the first line."""
+        self._skipped = size
+        self.tail = [self.tail[0][size:], *self.tail[1:]] if len(self.tail) > self._line_feeds else self.tail
+
+    def set_number(self, number: bytes) -> None:
+        """Put something in front of every line but the first, and of the one that follows."""
+        self._separator = b"\n" + number
+
+    def __len__(self) -> int:
+        added = (self._line_feeds + 1) * len(self._separator) - self._line_feeds
+        return self._size - self._skipped + added
+
+    def __bytes__(self) -> bytes:
+        text = zlib.decompress(self._data) if self._is_compressed else self._data
+        return text[self._skipped :].replace(b"\n", self._separator) + self._separator

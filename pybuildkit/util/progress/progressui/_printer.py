@@ -18,8 +18,9 @@ from typing import NamedTuple
 
 from pybuildkit.client._graph import VertexStatus
 from pybuildkit.third_party.units import format_bytes
+from pybuildkit.util.progress._sink import Piece
 from pybuildkit.util.progress.progressui._interval import seconds, subtract
-from pybuildkit.util.progress.progressui._trace import LOGS_BUFFER_SIZE, LogsRing, Trace, TraceVertex
+from pybuildkit.util.progress.progressui._trace import LogsRing, Trace, TraceVertex
 
 SECOND = 1_000_000_000
 ANTI_FLICKER = 5.0
@@ -50,24 +51,24 @@ class TextMux:
         self._last: dict[str, tuple[int, int]] = {}
         self._not_first = False
         self._next_index = 0
-        self._out: list[bytes] = []
+        self._out: list[Piece] = []
 
-    def print(self, trace: Trace) -> list[bytes]:
+    def print(self, trace: Trace) -> list[Piece]:
         """The text for what changed since the last call, [] where that is nothing to show yet."""
         self._print(trace)
         trace.pack_logs()
         return self._taken(trace)
 
-    def print_rest(self, trace: Trace) -> list[bytes]:
+    def print_rest(self, trace: Trace) -> list[Piece]:
         """The text for what `print` holds back while another step has the floor; for the end."""
         _, rest = _pending(trace)
         for digest in rest:
             self._print_vertex(trace, digest)
         return self._taken(trace)
 
-    def _taken(self, trace: Trace) -> list[bytes]:
+    def _taken(self, trace: Trace) -> list[Piece]:
         pieces, self._out = self._out, []
-        if trace.clean and any(b"\x1b" in piece for piece in pieces):
+        if trace.clean and any(b"\x1b" in bytes(piece) for piece in pieces):
             pieces.append(b"\x1b[0m")
         return pieces
 
@@ -185,13 +186,14 @@ class TextMux:
         packed = trace.take_packed(vertex)
         if vertex.logs_offset == 0:
             self._out.append(number)
+        elif packed:
+            packed[0].skip(vertex.logs_offset)
         else:
-            oldest = packed or lines
-            oldest[0] = oldest[0][vertex.logs_offset :]
-        separator = b"\n" + number
-        for text in packed:
-            self._out += (text.replace(b"\n", separator), separator)
-        self._out.append(separator.join(lines))
+            lines[0] = lines[0][vertex.logs_offset :]
+        for some in packed:
+            some.set_number(number)
+            self._out.append(bytes(some) if trace.clean else some)
+        self._out.append((b"\n" + number).join(lines))
         if vertex.logs_buffer is None:
             vertex.logs_buffer = LogsRing()
         if vertex.logs_partial:
@@ -200,8 +202,8 @@ class TextMux:
             vertex.logs_offset = len(newest)
         else:
             self._out.append(b"\n")
-            for text in packed:
-                vertex.logs_buffer.extend(text.rsplit(b"\n", LOGS_BUFFER_SIZE)[-LOGS_BUFFER_SIZE:])
+            for some in packed:
+                vertex.logs_buffer.extend(some.tail)
             vertex.logs_buffer.extend(lines)
             vertex.logs = []
             vertex.logs_offset = 0

@@ -24,7 +24,7 @@ from pybuildkit.third_party.vt100 import VT100
 from pybuildkit.util.progress.progressui._clean import clean_log, clean_name, split_cut
 from pybuildkit.util.progress.progressui._interval import Interval, merge_intervals, seconds, subtract
 from pybuildkit.util.progress.progressui._job import Job
-from pybuildkit.util.progress.progressui._logs import MAX_WAITING, PACKED_LINES, LogArchive, WaitingLogs
+from pybuildkit.util.progress.progressui._logs import MAX_WAITING, PACKED_LINES, LogArchive, PackedLines
 
 Clock = Callable[[], int]
 """Gives the time in nanoseconds since the epoch."""
@@ -96,7 +96,7 @@ class TraceVertex:
         self.status_updates: set[str] = set()
         self.index = 0
         self.logs: list[bytes] = []
-        self.waiting: WaitingLogs | None = None
+        self.waiting: list[PackedLines] = []
         self.logs_partial = False
         self.logs_offset = 0
         self.logs_buffer: LogsRing | None = None
@@ -461,20 +461,19 @@ class Trace:
             vertex = self.by_digest.get(digest)
             if vertex is None or len(vertex.logs) <= PACKED_LINES:
                 continue
-            if vertex.waiting is None:
-                vertex.waiting = WaitingLogs()
             *lines, newest = vertex.logs
-            self._room -= vertex.waiting.pack(lines, self._room)
+            packed = PackedLines(lines, self._room, LOGS_BUFFER_SIZE)
+            self._room -= packed.room
+            vertex.waiting.append(packed)
             vertex.logs = [newest]
 
-    def take_packed(self, vertex: TraceVertex) -> list[bytes]:
-        """The packed lines of a step, older than its `logs`, as texts of many lines."""
-        if vertex.waiting is None:
-            return []
-        texts, freed = vertex.waiting.take()
-        vertex.waiting = None
-        self._room += freed
-        return texts
+    def take_packed(self, vertex: TraceVertex) -> list[PackedLines]:
+        """The packed lines of a step, which are older than its `logs`."""
+        taken = vertex.waiting
+        if taken:
+            vertex.waiting = []
+            self._room += sum(packed.room for packed in taken)
+        return taken
 
     def error_logs(self) -> bytes:
         """The error block of every step that failed: its name and its last lines of output."""
@@ -484,8 +483,8 @@ class Trace:
                 continue
             out.append(b"------\n > %s:\n" % vertex.name)
             lines = [*(vertex.archive or ())]
-            for text in self.take_packed(vertex):
-                lines += text.split(b"\n")
+            for packed in self.take_packed(vertex):
+                lines += bytes(packed).split(b"\n")[:-1]
             lines += vertex.logs
             if vertex.logs_buffer is not None:
                 lines += vertex.logs_buffer.lines()

@@ -12,7 +12,7 @@ from pybuildkit.client._graph import SolveStatus, Vertex, VertexLog
 from pybuildkit.util.progress._sink import Sink
 from pybuildkit.util.progress.progressui import _trace
 from pybuildkit.util.progress.progressui._display import Display, PlainView
-from pybuildkit.util.progress.progressui._logs import MAX_WAITING, PACKED_LINES, WaitingLogs
+from pybuildkit.util.progress.progressui._logs import MAX_WAITING, PACKED_LINES
 from pybuildkit.util.progress.progressui._printer import TextMux
 from pybuildkit.util.progress.progressui._trace import Trace
 
@@ -50,7 +50,9 @@ def printed(events: list[tuple[list[tuple[str, bytes]], int, str | None]], *, cl
     for status, now in statuses(events):
         clock[0] = now
         display.update(status)
+        size = display.sink.pending_bytes
         out.append(display.sink.take())
+        assert len(out[-1]) == size
     display.finish()
     return b"".join(out) + display.sink.take()
 
@@ -82,11 +84,10 @@ def test_what_waits_is_small() -> None:
         clock[0] += 110_000_000
         display.update(SolveStatus(logs=[VertexLog(STEPS[1], 1, line, T0)] * lines))
         assert len(trace.by_digest[STEPS[1]].logs) <= PACKED_LINES
-    waiting = trace.by_digest[STEPS[1]].waiting
-    assert isinstance(waiting, WaitingLogs)
-    held = sum(len(text) for text, _ in waiting._texts)
+    held = sum(len(packed._data) for packed in trace.by_digest[STEPS[1]].waiting)
     assert rounds * lines * 100 > 2 * MAX_WAITING
     assert held < MAX_WAITING * 1.1
     display.sink.take()
     display.finish()
+    assert display.sink.pending_bytes > rounds * lines * 100
     assert display.sink.take().count(line) == rounds * lines
