@@ -213,9 +213,13 @@ class BuildRun:
             logger.debug(f"exporter response: {key}={value}")
 
     def _print_sub_request(self) -> None:
-        """Print what a sub-request answered: its text, or else every form of it."""
+        """Print what a sub-request answered: its text, cleaned for a terminal, or else every form of it."""
         text = self.sub_metadata.get("result.txt")
         if text is not None:
+            if self.c.stdout.isatty():
+                from pybuildkit.util.progress.progressui._clean import clean_log
+
+                text = clean_log(text)
             self.c.stdout.write(text)
             return
         for key, value in sorted(self.sub_metadata.items()):

@@ -378,6 +378,13 @@ def test_sub_requests(case: Case, metadata: dict[str, bytes], printed: str) -> N
     assert request.frontend_opt["frontend.caps"] == "moby.buildkit.frontend.subrequests"
 
 
+def test_a_sub_requests_text_cannot_steer_a_terminal(case: Case) -> None:
+    case.client.gateway = Gateway({"result.txt": b"a\x1b]0;title\x07\x1b[31mb\x1b[0m\x1b[2J\n"})
+    case.stdout.tty = True
+    assert case.run("--frontend", "f", "--opt", "requestid=frontend.outline") == ""
+    assert str(case.stdout) == "a\x1b[31mb\x1b[0m\n"
+
+
 def test_a_build_prints_no_metadata(case: Case) -> None:
     case.client.gateway = Gateway({"result.txt": b"text\n"})
     assert case.run("--frontend", "f") == ""
