@@ -1,6 +1,9 @@
 """File systems in memory, and one file system over another.
 
 Mirrors util/staticfs of BuildKit, v0.32.2.
+
+Differs from Go: a walk's target is a name, and not the beginning of names: a Dockerfile may stand beside a
+`Dockerfile.dockerignore`.
 """
 
 from __future__ import annotations
@@ -54,9 +57,10 @@ class StaticFS:
         self._files[name] = (stat, data)
 
     def walk(self, target: bytes = b"") -> Iterator[Entry]:
-        """See FS; as with Go a target is a prefix of names."""
-        prefix = target.removeprefix(b"/")
-        names = [name for name in self._files if name.startswith(prefix)]
+        """See FS."""
+        target = target.strip(b"/")
+        below = target + b"/"
+        names = [name for name in self._files if not target or name == target or name.startswith(below)]
         for name in sorted(names, key=walk_key):
             stat = self._files[name][0]
             yield Entry(name, stat.is_dir(), stat.clone())

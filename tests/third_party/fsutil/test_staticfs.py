@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from pybuildkit.third_party.fsutil import FS, MergeFS, Stat, StaticFS, new_fs
+from pybuildkit.third_party.fsutil import FS, MODE_DIR, MergeFS, Stat, StaticFS, new_fs
 from tests.third_party.fsutil.changes import make, shown
 
 
@@ -86,3 +86,14 @@ def test_merge_skips_in_both(tmp_path: Path) -> None:
         found.append(entry.path)
         entry.skip = entry.is_dir
     assert found == [b"d", b"e"]
+
+
+def test_a_target_is_a_name() -> None:
+    """A Dockerfile is found beside a Dockerfile.dockerignore, and a directory with what is in it."""
+    fs = StaticFS()
+    fs.add("d", Stat(mode=MODE_DIR | 0o755), b"")
+    for path in ("Dockerfile", "Dockerfile.dockerignore", "d/f", "d.f"):
+        fs.add(path, Stat(), b"")
+    assert [entry.path for entry in fs.walk(b"Dockerfile")] == [b"Dockerfile"]
+    assert [entry.path for entry in fs.walk(b"/d")] == [b"d", b"d/f"]
+    assert [entry.path for entry in fs.walk(b"D")] == []
