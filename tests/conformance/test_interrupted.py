@@ -1,6 +1,6 @@
 """Builds that end early: SIGINT in each phase, and a daemon that is killed or stopped in each phase.
 
-The daemons that are killed are the test's own: Debian's dockerd on its own socket and data folder.
+The daemons that are killed are the test's own: Debian's dockerd on its own socket and data folder, and fake-buildkitd.
 """
 
 from __future__ import annotations
@@ -10,12 +10,13 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.daemons import RUN_OPTIONS, can_run, finish, read_until, run, start, wait_for, write_tree
+from tests.daemons import RUN_OPTIONS, can_run, environment, finish, read_until, run, start, wait_for, write_tree
 
 MAIN = [
     "build",
@@ -29,6 +30,15 @@ MAIN = [
 LOCAL = ["--output", "type=local,dest=out"]
 TAR = ["--output", "type=tar,dest=out.tar"]
 SLEEPING_RUN = 'FROM scratch\nCOPY busybox /bin/\nRUN ["/bin/busybox", "sh", "-c", "echo started; sleep 60"]\n'
+
+
+@pytest.fixture(autouse=True)
+def _own_state(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Large contexts are nothing for the user's own embedded daemon."""
+    folder = tmp_path_factory.mktemp("cache")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(folder))
+    yield
+    shutil.rmtree(folder)
 
 
 class Dockerd:
@@ -91,20 +101,50 @@ class Dockerd:
         shutil.rmtree(self._folder, ignore_errors=True)
 
 
-@pytest.fixture
-def dockerd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Dockerd]:
-    """A dockerd that the test may kill."""
+class FakeBuildkitd:
+    """A fake-buildkitd of the test's own."""
+
+    def __init__(self, folder: Path) -> None:
+        self.addr = f"unix://{folder}/s.sock"
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "fake_buildkitd", "--addr", self.addr, "--root", folder / "state"],
+            env=environment(),
+            stderr=subprocess.PIPE,
+        )
+        read_until(self._process, b"listens on")
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send the daemon a signal."""
+        self._process.send_signal(number)
+
+    def stop(self) -> None:
+        """End the daemon."""
+        self._process.kill()
+        self._process.communicate()
+
+
+Daemon = Dockerd | FakeBuildkitd
+
+
+@pytest.fixture(params=["dockerd", "fake-buildkitd"])
+def daemon(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
+    """A daemon that the test may kill."""
+    make = _dockerd if request.param == "dockerd" else FakeBuildkitd
+    daemon = make(tmp_path_factory.mktemp(request.param))
+    try:
+        yield daemon
+    finally:
+        daemon.stop()
+
+
+def _dockerd(folder: Path) -> Dockerd:
     if os.geteuid() != 0:
         pytest.skip("dockerd needs root")
     if shutil.which("dockerd", path=f"{os.environ.get('PATH', '')}:/usr/sbin") is None:
         if os.environ.get("PYBUILDKIT_REQUIRE_DAEMON") == "1":
             pytest.fail("PYBUILDKIT_REQUIRE_DAEMON=1, but there is no dockerd (Debian package docker.io)")
         pytest.skip("no dockerd (Debian package docker.io)")
-    daemon = Dockerd(tmp_path_factory.mktemp("dockerd"))
-    try:
-        yield daemon
-    finally:
-        daemon.stop()
+    return Dockerd(folder)
 
 
 def big_context(tmp_path: Path, mebibytes: int) -> None:
@@ -132,9 +172,9 @@ def check_interrupted(process: subprocess.Popen[bytes], seen: bytes, limit: floa
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_signal_during_upload(real_addr: str, tmp_path: Path, number: signal.Signals) -> None:
+def test_signal_during_upload(addr: str, tmp_path: Path, number: signal.Signals) -> None:
     big_context(tmp_path, 400)
-    process = start(*MAIN, *TAR, addr=real_addr, cwd=tmp_path)
+    process = start(*MAIN, *TAR, addr=addr, cwd=tmp_path)
     seen = read_until(process, b"transferring context")
     process.send_signal(number)
     text = check_interrupted(process, seen, 3)
@@ -153,10 +193,10 @@ def test_sigint_during_run(real_addr: str, tmp_path: Path, busybox: Path) -> Non
     assert "error: failed to solve: Canceled: context canceled" in text
 
 
-def test_sigint_during_export(real_addr: str, tmp_path: Path) -> None:
+def test_sigint_during_export(addr: str, tmp_path: Path) -> None:
     big_context(tmp_path, 300)
-    assert run(*MAIN, addr=real_addr, cwd=tmp_path).code == 0
-    process = start(*MAIN, *TAR, addr=real_addr, cwd=tmp_path)
+    assert run(*MAIN, addr=addr, cwd=tmp_path).code == 0
+    process = start(*MAIN, *TAR, addr=addr, cwd=tmp_path)
     seen = read_until(process, b"sending tarball")
     process.send_signal(signal.SIGINT)
     code, rest, seconds = finish(process, 20)
@@ -167,37 +207,41 @@ def test_sigint_during_export(real_addr: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("phase", ["upload", "run", "export"])
-def test_daemon_killed(dockerd: Dockerd, tmp_path: Path, busybox: Path, phase: str) -> None:
+def test_daemon_killed(daemon: Daemon, tmp_path: Path, busybox: Path, phase: str) -> None:
     if phase == "run":
+        if isinstance(daemon, FakeBuildkitd):
+            pytest.skip("fake-buildkitd runs no containers")
         run_context(tmp_path, busybox)
     else:
         big_context(tmp_path, 300)
     if phase == "export":
-        assert run(*MAIN, addr=dockerd.addr, cwd=tmp_path).code == 0
+        assert run(*MAIN, addr=daemon.addr, cwd=tmp_path).code == 0
     mark = {"upload": b"transferring context", "run": b"started", "export": b"sending tarball"}[phase]
-    process = start(*MAIN, *RUN_OPTIONS, *TAR, addr=dockerd.addr, cwd=tmp_path)
+    options = RUN_OPTIONS if phase == "run" else []
+    process = start(*MAIN, *options, *TAR, addr=daemon.addr, cwd=tmp_path)
     seen = read_until(process, mark)
-    dockerd.signal(signal.SIGKILL)
+    daemon.signal(signal.SIGKILL)
     text = check_interrupted(process, seen, 5)
     assert "Unavailable" in text.splitlines()[-1] or "session closed" in text.splitlines()[-1]
     assert not [p.name for p in tmp_path.iterdir() if p.name != "test"]
 
 
-def test_daemon_stopped(dockerd: Dockerd, tmp_path: Path) -> None:
+@pytest.mark.parametrize("daemon", ["dockerd"], indirect=True)
+def test_daemon_stopped(daemon: Daemon, tmp_path: Path) -> None:
     big_context(tmp_path, 200)
-    process = start(*MAIN, *TAR, addr=dockerd.addr, cwd=tmp_path)
+    process = start(*MAIN, *TAR, addr=daemon.addr, cwd=tmp_path)
     seen = read_until(process, b"transferring context")
-    dockerd.signal(signal.SIGSTOP)
+    daemon.signal(signal.SIGSTOP)
     text = check_interrupted(process, seen, 20)
     assert "keepalive ping failed" in text
     assert not [p.name for p in tmp_path.iterdir() if p.name != "test"]
 
 
-def test_sigint_with_a_stopped_daemon(dockerd: Dockerd, tmp_path: Path) -> None:
+def test_sigint_with_a_stopped_daemon(daemon: Daemon, tmp_path: Path) -> None:
     big_context(tmp_path, 200)
-    process = start(*MAIN, *TAR, addr=dockerd.addr, cwd=tmp_path)
+    process = start(*MAIN, *TAR, addr=daemon.addr, cwd=tmp_path)
     seen = read_until(process, b"transferring context")
-    dockerd.signal(signal.SIGSTOP)
+    daemon.signal(signal.SIGSTOP)
     process.send_signal(signal.SIGINT)
     text = check_interrupted(process, seen, 3)
     assert "error: failed to solve: Canceled: context canceled" in text
