@@ -172,11 +172,11 @@ def _load_key_pair(tls: ssl.SSLContext, credentials: Credentials) -> None:
     from pybuildkit.golang.os import read_file
 
     text = "could not read certificate/key"
-    for path, kind in ((credentials.cert, "certificate"), (credentials.key, "key")):
-        try:
-            data = read_file(path)
-        except OSError as err:
-            raise errors.wrap(err, text) from err
+    try:
+        files = {"certificate": read_file(credentials.cert), "key": read_file(credentials.key)}
+    except OSError as err:
+        raise errors.wrap(err, text) from err
+    for kind, data in files.items():
         if b"-----BEGIN" not in data:
             raise BuildkitError(f"{text}: tls: failed to find any PEM data in {kind} input")
     try:

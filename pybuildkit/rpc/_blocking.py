@@ -148,6 +148,10 @@ class BlockingChannel:
 
     # Connecting.
 
+    def connect(self) -> None:
+        """Dial, unless a connection stands; what the peer says is read by the first call. Raises RpcError."""
+        self._connect(_FOREVER)
+
     def _connect(self, deadline: float) -> None:
         if self._closed:
             raise RpcError(Code.CANCELLED, "grpc: the client connection is closing")

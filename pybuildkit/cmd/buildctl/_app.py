@@ -304,7 +304,10 @@ def _parse(ctx: CommandContext, argv: Sequence[str]) -> FlagError | None:
 def _run_parsed(ctx: CommandContext) -> None:
     command = ctx.command
     if _wants(ctx, "help"):
-        _help_action(ctx)
+        try:
+            _help_action(ctx)
+        except ExitError as err:  # only the command `help` has an exit code of its own
+            raise BuildkitError(str(err)) from None
         return
     if ctx.parent is None and _wants(ctx, "version") and command.print_version is not None:
         command.print_version(ctx)

@@ -63,6 +63,16 @@ def server_stream(
         raise (errors.wrap(twice, failed) if failed else twice) from err
 
 
+def connect(channel: BlockingChannel) -> None:
+    """Connect before anything else is looked at; the error is that of a `server_stream`."""
+    from pybuildkit.rpc import RpcError
+
+    try:
+        channel.connect()
+    except RpcError as err:
+        raise RpcError(err.code, str(err)) from err
+
+
 async def open_stream(ctx: Context, client: Client, method: Method[Req, Resp]) -> ClientStream[Req, Resp]:
     """Open a streaming call on the event loop's client; see `server_stream` for a failed connection's error."""
     from pybuildkit.rpc import RpcError

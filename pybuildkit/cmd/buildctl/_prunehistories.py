@@ -24,6 +24,7 @@ def prune_histories(c: CommandContext) -> None:
     """
     failures: list[BaseException] = []
     with command_channel(c) as channel:
+        _control.connect(channel)  # a daemon that is not there is told before a template that is none
         show = _format.formatter(c)
         events = _removed(channel, failures)
         if show is not None:

@@ -305,7 +305,9 @@ def new_fs(root: str | bytes, *, xattrs: bool = True) -> DiskFS:
     try:
         if not os.path.isdir(real):
             os.stat(real)
-            raise OSError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), real)
+            name = os.path.normpath(os.fsencode(root))
+            is_plain = real == os.path.abspath(name)
+            raise OSError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), name if is_plain else real)
     except OSError as err:
         raise with_op(err, "stat") from None
     return DiskFS(real, xattrs)

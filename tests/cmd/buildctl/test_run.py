@@ -28,6 +28,34 @@ def test_an_unknown_command_exits_3() -> None:
     assert run_in_process("nosuch") == (3, "", "No help topic for 'nosuch'\n")
 
 
+@pytest.mark.parametrize("argv", [("--help", "nosuch"), ("debug", "-h", "nosuch"), ("du", "--help=", "nosuch")])
+def test_the_help_flag_with_an_unknown_topic_exits_1(argv: tuple[str, ...]) -> None:
+    assert run_in_process(*argv) == (1, "", "error: No help topic for 'nosuch'\n")
+
+
+@pytest.mark.parametrize("words", [["debug", "workers"], ["build", "--frontend", "x"]])
+def test_a_timeout_beyond_a_sockets_clock(words: list[str]) -> None:
+    argv = ["--addr", "unix:///nonexistent/sock", "--timeout", "9223372036854775807", *words]
+    code, _, stderr = run_in_process(*argv)
+    assert code == 1
+    assert stderr.endswith(_GONE)
+
+
+def test_a_client_certificate_without_a_key(tmp_path: Path) -> None:
+    """The missing file is told before what the other one lacks."""
+    (tmp_path / "cert").write_text("not PEM")
+    argv = ["--addr", "unix:///nonexistent/sock", "--tlscert", str(tmp_path / "cert"), "debug", "info"]
+    text = "could not read certificate/key: open : no such file or directory"
+    assert run_in_process(*argv) == (1, "", f"error: {text}\n")
+
+
+@pytest.mark.parametrize("words", [["prune-histories"], ["debug", "histories"]])
+def test_a_missing_daemon_is_told_before_a_bad_template(words: list[str]) -> None:
+    code, _, stderr = run_in_process("--addr", "unix:///nonexistent/sock", *words, "--format", "{{")
+    status = "rpc error: code = Unavailable desc = "
+    assert (code, stderr) == (1, f'error: {status}{status}connection error: desc = "{_GONE}')
+
+
 def test_debug_prints_stacks() -> None:
     code, _, stderr = run_in_process("--debug", "--addr", "%zz", "build", "--frontend", "x")
     assert code == 1

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from pybuildkit.golang.context import Context
     from pybuildkit.rpc import BlockingChannel
 
+_LONGEST_SECONDS = 2_000_000
 _RETRY_SECONDS = 0.2
 
 
@@ -97,9 +98,9 @@ def _without_tls(address: str, server_name: str) -> Credentials | None:
 
 
 def dial_timeout(c: CommandContext) -> float | None:
-    """Seconds that connecting may take, None for no bound."""
+    """Seconds that connecting may take, None for no bound; more than a socket's clock can hold is no bound either."""
     seconds = c.int("timeout")
-    return float(seconds) if seconds > 0 else None
+    return float(seconds) if 0 < seconds <= _LONGEST_SECONDS else None
 
 
 def resolve_channel(c: CommandContext) -> BlockingChannel:

@@ -19,6 +19,7 @@ def histories(c: CommandContext) -> None:
     from pybuildkit.api.services.control import _methods, control_pb2
 
     with command_channel(c) as channel:
+        _control.connect(channel)  # a daemon that is not there is told before a template that is none
         request = control_pb2.BuildHistoryRequest(EarlyExit=True)
         events = _control.server_stream(channel, _methods.LISTEN_BUILD_HISTORY, request)
         show = _format.formatter(c)
