@@ -37,11 +37,17 @@ _MISSING: dict[str, dict[str, str]] = {
         "source-policy": _DOCKER + "has no source policies",
         "secret-env": _DOCKER + "gives processes of a frontend's container no secrets as variables",
         "solve-error": _DOCKER + "names no results in its errors",
+        "named-contexts": _DOCKER + "knows no named contexts",
+        "filtered-contexts": _DOCKER + "knows no named contexts",
+        "lint": _DOCKER + "checks no Dockerfiles",
         "signals": _DOCKER + "passes no signals to a process in a frontend's container",
     },
     "embedded": {
         "run": _EMBEDDED + "runs no containers",
         "containers": _EMBEDDED + "runs no containers",
+        "http": _EMBEDDED + "has no HTTP sources",
+        "filtered-contexts": _EMBEDDED + "asks for a named context whole",
+        "lint": _EMBEDDED + "checks no Dockerfiles",
     },
     "buildkitd": {},
 }
