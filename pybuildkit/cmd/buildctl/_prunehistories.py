@@ -33,7 +33,7 @@ def prune_histories(c: CommandContext) -> None:
             for event in events:
                 show(protoreflect.struct(event, "moby_buildkit_v1"))
         else:
-            _print_table(c.stdout.write, events)
+            _print_table(c.stdout.show, events)
     if failures:
         raise JoinedError(failures)
 

@@ -23,7 +23,7 @@ HEADER = "ID\tRECLAIMABLE\tSIZE\tLAST ACCESSED\n"
 
 def table_writer(c: CommandContext) -> Writer:
     """Columns that are padded by tabs, on standard output."""
-    return Writer(c.stdout.write, 1, 8, 1, "\t")
+    return Writer(c.stdout.show, 1, 8, 1, "\t")
 
 
 def size(count: int) -> str:

@@ -163,6 +163,16 @@ def test_monitor_shows_what_a_record_holds(address: str) -> None:
     assert (code, error) == (1, "error: EOF\n")
 
 
+def test_what_a_daemon_says_cannot_steer_a_terminal(address: str) -> None:
+    hostile = "r\x1b]0;title\x07\x1b[2Jef\t\x9b2J"
+    for tty, shown in ((True, "ref:ref\t\n"), (False, f"ref:{hostile}\n")):
+        stdout = Recorder(1, tty=tty)
+        argv = ["--addr", address, "debug", "monitor", "--completed", "--ref", hostile]
+        assert run_main(argv, stdout=stdout, stderr=Recorder(2)) == 1
+        assert str(stdout).startswith("event: COMPLETE " + shown)
+        assert str(stdout).count("\n") == 5
+
+
 def test_monitor_of_an_event_without_a_record(address: str) -> None:
     assert run_command("--addr", address, "debug", "monitor", "--ref", "bare")[1] == b"event: COMPLETE ref:\n"
 

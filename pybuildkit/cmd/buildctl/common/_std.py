@@ -111,6 +111,14 @@ class Std:
                 err.go_op = "write"  # type: ignore[attr-defined]  # read by error_text
                 raise
 
+    def show(self, text: str) -> None:
+        """Write what a daemon says: as it is, but on a terminal without anything that steers it; raises as `write`."""
+        if not text.isprintable() and self.isatty():
+            from pybuildkit.util.progress.progressui._clean import clean_text
+
+            text = clean_text(text)
+        self.write(text)
+
     def isatty(self) -> bool:
         """Whether the stream is a terminal."""
         try:

@@ -33,7 +33,7 @@ def histories(c: CommandContext) -> None:
 
 
 def _print_table(c: CommandContext, events: Iterable[pb.BuildHistoryEvent]) -> None:
-    table = Writer(c.stdout.write, 1, 8, 1, "\t")
+    table = Writer(c.stdout.show, 1, 8, 1, "\t")
     table.write("TYPE\tREF\tCREATED\tCOMPLETED\tGENERATION\tPINNED\n")
     for event in events:
         pinned = "*" if event.record.pinned else ""

@@ -27,7 +27,7 @@ def info(c: CommandContext) -> None:
         field = Field("BuildkitVersion", "buildkitVersion", version_struct(version))
         show(Struct("client.Info", field, is_pointer=True))
         return
-    table = Writer(c.stdout.write, 0, 0, 1, " ")
+    table = Writer(c.stdout.show, 0, 0, 1, " ")
     table.write(f"BuildKit:\t{version.package} {version.version} {version.revision}\n")
     if version.dockerfileVersion:
         table.write(f"Dockerfile:\t{version.dockerfileVersion}\n")

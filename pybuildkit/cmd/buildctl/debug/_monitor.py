@@ -36,7 +36,7 @@ def monitor(c: CommandContext) -> None:
     request = control_pb2.BuildHistoryRequest(ActiveOnly=not c.bool("completed"), Ref=c.string("ref"))
     with command_channel(c) as channel:
         for event in _control.server_stream(channel, _methods.LISTEN_BUILD_HISTORY, request):
-            c.stdout.write("".join(_lines(event)))
+            c.stdout.show("".join(_lines(event)))
     raise StreamEndError
 
 

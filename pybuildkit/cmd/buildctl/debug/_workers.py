@@ -33,7 +33,7 @@ def list_workers(c: CommandContext) -> None:
         members = [_worker_info(record) for record in response.record]
         show(Slice("*client.WorkerInfo", members, is_nil=not members))
         return
-    table = Writer(c.stdout.write, 1, 8, 1, "\t")
+    table = Writer(c.stdout.show, 1, 8, 1, "\t")
     if c.bool("verbose"):
         for record in response.record:
             table.write("".join(_verbose(record)))
