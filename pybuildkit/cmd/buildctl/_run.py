@@ -157,17 +157,13 @@ def _report(stderr: Std, err: BaseException, state: _State) -> None:
         from pybuildkit.cmd.buildctl.common._stack import format_stacks
 
         out += format_stacks(err)
-    if stderr.isatty():
-        from pybuildkit.util.progress.progressui._clean import clean_text
-
-        out = clean_text(out)
-    elif "GITHUB_ACTIONS" in os.environ or "GITLAB_CI" in os.environ:
+    if "GITHUB_ACTIONS" in os.environ or "GITLAB_CI" in os.environ:
         from pybuildkit.util.progress.progressui._ci import guarded
 
         out = guarded(out, os.environ)
     if state.default_address and _NO_DAEMON in text.lower() and stderr.isatty():
         out += _HINT
-    stderr.write(out)
+    stderr.show(out)
 
 
 def _details(err: BaseException) -> str:

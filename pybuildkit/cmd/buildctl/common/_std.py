@@ -113,7 +113,7 @@ class Std:
 
     def show(self, text: str) -> None:
         """Write what a daemon says: as it is, but on a terminal without anything that steers it; raises as `write`."""
-        if not text.isprintable() and self.isatty():
+        if not text.replace("\n", "").replace("\t", "").isprintable() and self.isatty():
             from pybuildkit.util.progress.progressui._clean import clean_text
 
             text = clean_text(text)
