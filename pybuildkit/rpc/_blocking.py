@@ -30,6 +30,7 @@ from pybuildkit.rpc._events import (
 from pybuildkit.rpc._frames import ErrorCode
 from pybuildkit.rpc._grpc import frame_messages
 from pybuildkit.rpc._sock import IOV_MAX, advance, socket_label
+from pybuildkit.rpc._tls import broken_text, handshake_text
 from pybuildkit.rpc._types import Buffer, Dialer, Endpoint, Metadata, Method, Req, Resp
 
 if TYPE_CHECKING:
@@ -177,8 +178,6 @@ class BlockingChannel:
             endpoint.close()
             raise _dial_error("transport: authentication handshake failed: context deadline exceeded") from None
         except OSError as err:
-            from pybuildkit.rpc._tls import handshake_text
-
             endpoint.close()
             raise _dial_error(f"transport: authentication handshake failed: {handshake_text(err)}") from err
         self._conn = Connection(client=True)
@@ -224,7 +223,7 @@ class BlockingChannel:
                 return
             raise
         except OSError as err:
-            self._lost_text(f"read {self._wire.label}: read: {error_text(err)}")
+            self._lost_text(broken_text(err) or f"read {self._wire.label}: read: {error_text(err)}")
             return
         if not data:
             self._lost_text("EOF")

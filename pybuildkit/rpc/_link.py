@@ -32,6 +32,7 @@ from pybuildkit.rpc._flow import Chunk
 from pybuildkit.rpc._frames import ErrorCode
 from pybuildkit.rpc._headers import Headers
 from pybuildkit.rpc._limits import Limits
+from pybuildkit.rpc._tls import broken_text
 from pybuildkit.rpc._types import Buffer, ByteStream
 
 READ_SIZE = 256 * 1024
@@ -331,7 +332,7 @@ class Link:
 
     def _os_text(self, err: OSError, op: str) -> str:
         describe = getattr(self._stream, "error_text", None)
-        return str(describe(err, op)) if describe is not None else error_text(err)
+        return str(describe(err, op)) if describe is not None else broken_text(err) or error_text(err)
 
     async def _broken(self, text: str, failure: BaseException | None) -> None:
         """The stream gave an error or its end."""

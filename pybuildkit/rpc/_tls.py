@@ -1,6 +1,8 @@
-"""Failed TLS handshakes in Go's words."""
+"""What goes wrong with TLS, in Go's words."""
 
 from __future__ import annotations
+
+import sys
 
 from pybuildkit.golang.errors import error_text
 
@@ -30,10 +32,21 @@ def handshake_text(err: OSError) -> str:
     if isinstance(err, ssl.SSLCertVerificationError):
         known = _VERIFY.get(err.verify_code)
         return f"tls: failed to verify certificate: {known or 'x509: ' + str(err.verify_message)}"
+    if isinstance(err, ssl.SSLEOFError | ssl.SSLZeroReturnError):
+        return "EOF"
     if isinstance(err, ssl.SSLError):
         if err.reason in _ALERTS:
             return _ALERTS[err.reason]
-        return f"tls: {err.reason or err.strerror or 'handshake failed'}"
+        return f"tls: {(err.reason or 'handshake failed').replace('_', ' ').lower()}"
     if isinstance(err, (ConnectionResetError, EOFError)) and not err.strerror:
         return "EOF"
     return error_text(err)
+
+
+def broken_text(err: OSError) -> str | None:
+    """Why a TLS connection broke after the handshake; None for an error that is not TLS's own."""
+    if "ssl" not in sys.modules:
+        return None
+    import ssl
+
+    return handshake_text(err) if isinstance(err, ssl.SSLError) else None
