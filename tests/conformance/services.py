@@ -39,6 +39,7 @@ _MISSING: dict[str, dict[str, str]] = {
         "solve-error": _DOCKER + "names no results in its errors",
         "named-contexts": _DOCKER + "knows no named contexts",
         "filtered-contexts": _DOCKER + "knows no named contexts",
+        "http-secrets": _DOCKER + "sends no secrets to HTTP servers",
         "blob-sources": _DOCKER + "has no sources of single blobs",
         "lint": _DOCKER + "checks no Dockerfiles",
         "signals": _DOCKER + "passes no signals to a process in a frontend's container",
