@@ -1,10 +1,12 @@
 """Benchmark of the progress display: a served trace of 10^6 statuses, and the cost of drawing on a terminal.
 
 A server of its own process answers Control.Status with messages that were made and encoded beforehand; `debug logs`
-of both programs shows them. Each status is a log line of 100 bytes of one of 1,000 steps, 100 of which run at a time;
-`BATCH` of them make a message, as a busy daemon sends them.
+of both programs shows them, in turns. Each status is a log line of 100 bytes of one of 1,000 steps, 100 of which run
+at a time; 10 of them make a message, as a busy daemon sends them, or 1. The server's own CPU time is told: as long as
+it is a small part of a client's, the server is not what is measured.
 
-The terminal's part needs no server: 100 running steps at 120x40, CPU time for each drawing.
+The other parts need no server: the way of a build's statuses with a trace beside the display, against the display
+alone; and 100 running steps at 120x40, CPU time for each drawing.
 """
 
 from __future__ import annotations
@@ -17,17 +19,19 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from pybuildkit.client._graph import SolveStatus, Vertex, VertexLog
-from tests.bench.measure import BenchError, Row, Sample, measure, median, report
+from tests.bench.measure import BenchError, Row, Sample, alternate, measure, report
 
 ROOT = Path(__file__).resolve().parents[2]
 STEPS = 1000
 RUNNING = 100
 BATCH = 10
+BATCHES = (10, 1)
 SERVED = 1_000_000
+BESIDE = 200_000
 DRAWN = 100_000
 START = 1_700_000_000 * 1_000_000_000
 _RUN_TIME = 900_000_000
@@ -62,13 +66,13 @@ def statuses(count: int, batch: int = BATCH) -> Iterator[SolveStatus]:
         )
 
 
-async def serve(path: str, count: int) -> None:
+async def serve(path: str, count: int, batch: int) -> None:
     """Answer Control.Status at a socket until killed; says "ready" on standard output."""
     from pybuildkit.client._status import marshal
     from pybuildkit.golang import context
     from pybuildkit.rpc import Method, Server, ServerStream
 
-    encoded = [message.SerializeToString() for status in statuses(count) for message in marshal(status)]
+    encoded = [message.SerializeToString() for status in statuses(count, batch) for message in marshal(status)]
 
     async def answer(stream: ServerStream[bytes, object]) -> None:
         await stream.recv()
@@ -84,28 +88,73 @@ async def serve(path: str, count: int) -> None:
         await server.listen(listening, context.background())
 
 
-def served(peer: str, count: int) -> list[Row]:
-    """Rows of our program and, where one is given, of the peer, for plain and rawjson."""
+def served(peer: str, count: int, batch: int, runs: int) -> list[Row]:
+    """Rows of our program and, where one is given, of the peer, for plain and rawjson; and one of the server's CPU."""
     programs = {"pybuildctl": [sys.executable, "-m", "pybuildkit.cmd.buildctl"]}
     if peer:
         programs["peer"] = [peer]
     rows = []
+    env = {**os.environ, "PYTHONPATH": str(ROOT)}
     with tempfile.TemporaryDirectory(prefix="bench-") as work:
         path = os.path.join(work, "s")
-        argv = [sys.executable, "-m", "tests.bench.progress", "serve", path, str(count)]
+        argv = [sys.executable, "-m", "tests.bench.progress", "serve", path, str(count), str(batch)]
         with subprocess.Popen(argv, stdout=subprocess.PIPE, cwd=ROOT) as server:
             try:
                 assert server.stdout is not None
                 if server.stdout.readline() != b"ready\n":
                     raise BenchError("the server did not start")
+                before = _cpu_of(server.pid)
                 for mode in ("plain", "rawjson"):
-                    for name, program in programs.items():
-                        logs = [*program, "--addr", f"unix://{path}", "debug", "logs", "--progress", mode, "ref"]
-                        env = {**os.environ, "PYTHONPATH": str(ROOT)}
-                        rows.append(median(f"{mode} {count}", name, [measure(logs, env=env)]))
+                    turns = {
+                        name: _turn(
+                            [*program, "--addr", f"unix://{path}", "debug", "logs", "--progress", mode, "r"], env
+                        )
+                        for name, program in programs.items()
+                    }
+                    rows += alternate(f"{mode} {count}, {batch} a message", turns, runs, warm_up=0)
+                spent = (_cpu_of(server.pid) - before) / (2 * runs * len(programs))
+                rows.append(Row(f"served {count}, {batch} a message", "server", spent, spent, 0))
             finally:
                 server.kill()
     return rows
+
+
+def _turn(argv: list[str], env: dict[str, str]) -> Callable[[int], Sample]:
+    return lambda _: measure(argv, env=env)
+
+
+def _cpu_of(pid: int) -> float:
+    """Seconds of CPU that a process has used."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+async def beside(count: int, *, has_trace: bool) -> float:
+    """Seconds of CPU for the way of a build's statuses, times moved, into a rawjson display, and a trace with it."""
+    from pybuildkit.client._received import ReceivedStatus
+    from pybuildkit.client._status import marshal
+    from pybuildkit.golang import context
+    from pybuildkit.util.progress._sink import FdOutput
+    from pybuildkit.util.progress.progresswriter import TraceWriter, new_printer, reset_time, tee
+
+    encoded = [message.SerializeToString() for status in statuses(count) for message in marshal(status)]
+    out = FdOutput(os.open(os.devnull, os.O_WRONLY))
+    began = time.process_time()
+    writer = printer = new_printer(context.background(), out, "rawjson")
+    trace = TraceWriter(out)
+    if has_trace:
+        writer = tee(printer, trace.channel)
+    writing = asyncio.ensure_future(trace.run())
+    shown = reset_time(writer).status()
+    for first in range(0, len(encoded), 500):
+        await shown.send_many([ReceivedStatus.read(wire) for wire in encoded[first : first + 500]])
+    shown.close()
+    if not has_trace:
+        trace.channel.close()
+    await printer.wait()
+    await writing
+    os.close(out.fd)
+    return time.process_time() - began
 
 
 def drawn(count: int) -> dict[str, float]:
@@ -137,55 +186,36 @@ def drawn(count: int) -> dict[str, float]:
     return {"mean_ms": sum(costs) / len(costs), "worst_ms": max(costs), "statuses_per_second": count / spent}
 
 
-def main(peer: str = "", as_json: bool = False, count: int = SERVED) -> int:
+def main(peer: str = "", as_json: bool = False, count: int = SERVED, runs: int = 3) -> int:
     """Measure everything and print it.
 
     Args:
         peer: another buildctl-compatible program, or "".
         as_json: whether to print JSON.
         count: how many statuses are served.
+        runs: turns of each program; medians are printed.
     """
     try:
-        rows = served(peer, count)
+        rows = [row for batch in BATCHES for row in served(peer, count, batch, runs)]
     except BenchError as err:
         print(f"bench: {err}", file=sys.stderr)
         return 1
+    alone, both = (asyncio.run(beside(BESIDE, has_trace=has_trace)) for has_trace in (False, True))
     figures = drawn(DRAWN)
     if as_json:
-        print(json.dumps({"served": json.loads(report(rows, "peer", True)), "tty": figures}, indent=2))
+        way = {"display": alone, "display and trace": both}
+        print(json.dumps({"served": json.loads(report(rows, "peer", True)), "way": way, "tty": figures}, indent=2))
         return 0
     print(report(rows, "peer", False))
     for row in rows:
-        print(f"{row.case:28} {row.program:12} {count / row.wall:12.0f} statuses/s")
+        if row.program != "server":
+            print(f"{row.case:28} {row.program:12} {count / row.wall:12.0f} statuses/s")
+    speeds = f"{BESIDE / alone:.0f} statuses a second of CPU; with a trace beside it {BESIDE / both:.0f}"
+    print(f"rawjson, times moved         {speeds}")
     drawing = f"{figures['mean_ms']:.2f} ms a drawing, at worst {figures['worst_ms']:.2f}"
     print(f"tty 120x40, {DRAWN} statuses    {drawing}; {figures['statuses_per_second']:.0f} statuses/s")
     return 0
 
 
-def sample(mode: str, count: int) -> Sample:
-    """One run of the display alone, without a daemon, in a process of its own."""
-    argv = [sys.executable, "-m", "tests.bench.progress", "show", mode, str(count)]
-    return measure(argv, cwd=ROOT, env=os.environ)
-
-
-async def show(mode: str, count: int) -> None:
-    """Show the trace in this process, by way of the messages."""
-    from pybuildkit.client._status import marshal, new_solve_status
-    from pybuildkit.golang import context
-    from pybuildkit.util.progress._sink import FdOutput
-    from pybuildkit.util.progress.progresswriter import new_printer, reset_time
-
-    printer = new_printer(context.background(), FdOutput(1), mode)
-    writer = reset_time(printer)
-    for status in statuses(count):
-        for message in marshal(status):
-            await writer.status().send(new_solve_status(message))
-    writer.status().close()
-    await printer.wait()
-
-
 if __name__ == "__main__":
-    if sys.argv[1] == "serve":
-        asyncio.run(serve(sys.argv[2], int(sys.argv[3])))
-    else:
-        asyncio.run(show(sys.argv[2], int(sys.argv[3])))
+    asyncio.run(serve(sys.argv[2], int(sys.argv[3]), int(sys.argv[4])))
