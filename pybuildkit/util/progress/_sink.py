@@ -19,6 +19,7 @@ from typing import Protocol
 PART_BYTES = 2 * 1024 * 1024
 """How much is written at once."""
 _ATOMIC = 4096
+_FEW = 4
 
 
 class Output(Protocol):
@@ -99,18 +100,16 @@ class Sink:
         self.pending_bytes = 0
         return data
 
-    def _take_part(self) -> bytes:
-        """The first `PART_BYTES` or a little more of what `take` would give."""
-        if self.pending_bytes <= PART_BYTES:
-            return self.take()
+    def _take_part(self) -> list[Piece]:
+        """The first `PART_BYTES` or a little more of what was put: few large pieces as they are, small ones joined."""
         size = count = 0
-        while size < PART_BYTES:
+        while size < PART_BYTES and count < len(self._pending):
             size += len(self._pending[count])
             count += 1
-        data = b"".join(map(bytes, self._pending[:count]))
+        taken = self._pending[:count]
         del self._pending[:count]
         self.pending_bytes -= size
-        return data
+        return taken if count <= _FEW else [b"".join(map(bytes, taken))]
 
     async def flush(self) -> None:
         """Return when everything that was put has been written.
@@ -121,7 +120,7 @@ class Sink:
         await self._written()
         if 0 < self.pending_bytes <= _ATOMIC and self._is_pipe and self._is_writable():
             with self._judged():
-                self._write(self.take())
+                self._write([self.take()])
         while self._pending:
             await self.hand_over()
         await self._written()
@@ -154,8 +153,9 @@ class Sink:
             if self._errors_matter or isinstance(err, BrokenPipeError):
                 raise
 
-    def _write(self, data: bytes) -> None:
-        self._out.write(data)
+    def _write(self, pieces: Sequence[Piece]) -> None:
+        for piece in pieces:
+            self._out.write(bytes(piece))
         flush = getattr(self._out, "flush", None)
         if flush is not None:
             flush()
@@ -197,7 +197,7 @@ def _is_pipe(fd: int | None) -> bool:
         return False
 
 
-def _in_thread(write: Callable[[bytes], None], data: bytes) -> asyncio.Future[None]:
+def _in_thread(write: Callable[[Sequence[Piece]], None], pieces: Sequence[Piece]) -> asyncio.Future[None]:
     """Run the write in a thread that the program's end does not wait for."""
     loop = asyncio.get_running_loop()
     result: asyncio.Future[None] = loop.create_future()
@@ -213,7 +213,7 @@ def _in_thread(write: Callable[[bytes], None], data: bytes) -> asyncio.Future[No
     def run() -> None:
         error: BaseException | None = None
         try:
-            write(data)
+            write(pieces)
         except Exception as err:  # noqa: BLE001  # whoever waits for the write gets it
             error = err
         try:
