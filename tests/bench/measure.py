@@ -1,4 +1,4 @@
-"""Running commands alternately and measuring them: wall time, client CPU, peak memory.
+"""Running commands alternately and measuring them: wall time, client CPU, peak memory, and the daemon's CPU.
 
 The machines are noisy, so what counts is the ratio between two programs that took turns in one run; every figure is
 the median of the turns.
@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import statistics
+import struct
 import subprocess
 import tempfile
 import time
@@ -19,19 +21,50 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Sample:
-    """One run: wall and CPU in seconds, peak memory in KiB."""
+    """One run: wall and CPU in seconds, peak memory in KiB, CPU seconds of the daemon meanwhile (0: not known)."""
 
     wall: float
     cpu: float
     memory: int
+    daemon: float = 0.0
 
 
 class BenchError(Exception):
     """A measured command failed; the text has its output."""
 
 
-def measure(argv: Sequence[str], *, stdin: bytes = b"", cwd: Path | None = None, env: Mapping[str, str]) -> Sample:
+def cpu_of(pid: int) -> float:
+    """CPU seconds that a process has taken, with those of its children that have ended.
+
+    Raises:
+        OSError: there is no such process.
+    """
+    text = Path(f"/proc/{pid}/stat").read_text()
+    fields = text[text.rindex(")") + 2 :].split()
+    return sum(map(int, fields[11:15])) / os.sysconf("SC_CLK_TCK")
+
+
+def daemon_pid(addr: str) -> int:
+    """The process that listens on an address's Unix socket; 0 where there is none to ask."""
+    scheme, _, path = addr.partition("://")
+    if scheme not in ("unix", "docker") or not path:
+        return 0
+    with socket.socket(socket.AF_UNIX) as sock:
+        try:
+            sock.connect(path)
+        except OSError as err:
+            raise BenchError(f"{addr}: {err}") from err
+        pid, _, _ = struct.unpack("3i", sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
+    return int(pid)
+
+
+def measure(
+    argv: Sequence[str], *, stdin: bytes = b"", cwd: Path | None = None, env: Mapping[str, str], daemon: int = 0
+) -> Sample:
     """Run a command once, its output thrown away.
+
+    Args:
+        daemon: the process whose CPU is measured meanwhile; 0 for none.
 
     Raises:
         BenchError: when it does not exit with 0.
@@ -39,16 +72,18 @@ def measure(argv: Sequence[str], *, stdin: bytes = b"", cwd: Path | None = None,
     with tempfile.TemporaryFile() as source, tempfile.TemporaryFile() as output:
         source.write(stdin)
         source.seek(0)
+        before = cpu_of(daemon) if daemon else 0.0
         started = time.monotonic()
         process = subprocess.Popen(argv, stdin=source, stdout=output, stderr=output, cwd=cwd, env=dict(env))
         _, status, usage = os.wait4(process.pid, 0)
         wall = time.monotonic() - started
+        spent = cpu_of(daemon) - before if daemon else 0.0
         process.returncode = os.waitstatus_to_exitcode(status)
         if process.returncode != 0:
             output.seek(0)
             text = output.read()[-2000:].decode("utf-8", "replace")
             raise BenchError(f"{' '.join(argv)} exited with {process.returncode}:\n{text}")
-    return Sample(wall, usage.ru_utime + usage.ru_stime, usage.ru_maxrss)
+    return Sample(wall, usage.ru_utime + usage.ru_stime, usage.ru_maxrss, spent)
 
 
 @dataclass(frozen=True)
@@ -60,6 +95,7 @@ class Row:
     wall: float
     cpu: float
     memory: int
+    daemon: float = 0.0
 
 
 def median(case: str, program: str, samples: Sequence[Sample]) -> Row:
@@ -70,6 +106,7 @@ def median(case: str, program: str, samples: Sequence[Sample]) -> Row:
         statistics.median(s.wall for s in samples),
         statistics.median(s.cpu for s in samples),
         int(statistics.median(s.memory for s in samples)),
+        statistics.median(s.daemon for s in samples),
     )
 
 
@@ -97,18 +134,21 @@ def report(rows: Sequence[Row], base: str, as_json: bool) -> str:
                 "cpu": row.cpu / peer.cpu if peer.cpu else 0.0,
                 "memory": row.memory / peer.memory,
             }
-        out.append({**row.__dict__, "ratios": ratios})
+        out.append({**row.__dict__, "daemon_share": row.daemon / row.wall if row.wall else 0.0, "ratios": ratios})
     if as_json:
         return json.dumps(out, indent=2)
-    lines = [f"{'case':28} {'program':12} {'wall s':>9} {'cpu s':>9} {'MiB':>7}   relative to {base}"]
+    heading = f"{'case':28} {'program':12} {'wall s':>9} {'cpu s':>9} {'MiB':>7} {'daemon s':>9}"
+    lines = [f"{heading}   relative to {base}; the daemon's CPU to the wall time"]
     for item in out:
         ratios = item["ratios"]
         assert isinstance(ratios, dict)
         shown = (
             f"{ratios['speed']:.2f}x as fast, cpu {ratios['cpu']:.2f}, memory {ratios['memory']:.2f}" if ratios else ""
         )
+        if item["daemon"]:
+            shown += f"{'; ' if shown else ''}daemon {item['daemon_share']:.0%}"
         lines.append(
             f"{item['case']:28} {item['program']:12} {item['wall']:9.3f} {item['cpu']:9.3f} "
-            f"{item['memory'] / 1024:7.1f}   {shown}"
+            f"{item['memory'] / 1024:7.1f} {item['daemon']:9.2f}   {shown}"
         )
     return "\n".join(lines)

@@ -11,13 +11,16 @@ import os
 import shutil
 import sys
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from pybuildkit.solver.pb import ops_pb2
-from tests.bench.measure import Row, Sample, alternate, measure
+from tests.bench.measure import BenchError, Row, Sample, alternate, measure
 
 CASES = {"one": (1, 1 << 30), "many": (1000, 1 << 20), "small": (50_000, 1024)}
+GROWTH = (5_000, 50_000, 200_000)
+"""Numbers of small files, for how the time grows with them."""
 OURS = [sys.executable, "-m", "pybuildkit.cmd.buildctl"]
 
 
@@ -82,100 +85,157 @@ def startup(peer: str, addr: str, runs: int) -> list[Row]:
     return rows
 
 
-def _uploader(
-    argv: Sequence[str], addr: str, folder: Path, env: Mapping[str, str], key: str | None
-) -> Callable[[int], Sample]:
+@dataclass(frozen=True)
+class Setting:
+    """What is measured, and how often.
+
+    Args:
+        peer: the other program.
+        addr: the daemon's address.
+        runs: counted turns of each program.
+        work: an empty folder for the data.
+        daemon: the daemon's process; 0 where its CPU is not measured.
+        scale: a part of each case's size; 1 for all of it.
+    """
+
+    peer: str
+    addr: str
+    runs: int
+    work: Path
+    daemon: int = 0
+    scale: float = 1.0
+
+    def scaled(self, number: int) -> int:
+        """A number of files or bytes."""
+        return max(1, int(number * self.scale))
+
+    def files(self, case: str) -> tuple[int, int]:
+        """How many files a case has, and of how many bytes."""
+        count, size = CASES[case]
+        return (1, self.scaled(size)) if count == 1 else (self.scaled(count), size)
+
+
+def _uploader(setting: Setting, argv: Sequence[str], folder: Path, key: str | None) -> Callable[[int], Sample]:
+    env = environment()
+
     def once(turn: int) -> Sample:
         definition = local_definition(key or uuid.uuid4().hex)
-        words = [*argv, "--addr", addr, "build", "--progress=plain", "--local", f"context={folder}"]
-        return measure(words, stdin=definition, env=env)
+        words = [*argv, "--addr", setting.addr, "build", "--progress=plain", "--local", f"context={folder}"]
+        return measure(words, stdin=definition, env=env, daemon=setting.daemon)
 
     return once
 
 
-def upload(peer: str, addr: str, case: str, runs: int, work: Path, count: int | None = None) -> list[Row]:
+def upload(setting: Setting, case: str) -> list[Row]:
     """A context sent whole, each time under a fresh key."""
-    number, size = CASES[case]
-    folder = make_files(work / f"upload-{case}", count or number, size)
-    env = environment()
-    takers = {name: _uploader(argv, addr, folder, env, None) for name, argv in programs(peer).items()}
-    return alternate(f"upload {case}" + (f" x{count}" if count else ""), takers, runs, warm_up=0)
+    if case == "growth":
+        return growth(setting)
+    count, size = setting.files(case)
+    folder = make_files(setting.work / f"upload-{case}", count, size)
+    takers = {name: _uploader(setting, argv, folder, None) for name, argv in programs(setting.peer).items()}
+    return alternate(f"upload {case}", takers, setting.runs, warm_up=0)
 
 
-def resync(peer: str, addr: str, runs: int, work: Path, count: int | None = None) -> list[Row]:
-    """The same context again: nothing changed, and 1 % of the files changed."""
-    number, size = CASES["small"]
-    folder = make_files(work / "resync", count or number, size)
-    env = environment()
+def growth(setting: Setting) -> list[Row]:
+    """Contexts of ever more small files, each sent whole."""
     rows = []
+    for number in GROWTH:
+        count = setting.scaled(number)
+        folder = make_files(setting.work / f"growth-{count}", count, 1024)
+        takers = {name: _uploader(setting, argv, folder, None) for name, argv in programs(setting.peer).items()}
+        rows += alternate(f"upload growth {count}", takers, setting.runs, warm_up=0)
+    return rows
+
+
+def growth_report(rows: Sequence[Row]) -> str:
+    """Wall time for a file, relative to that of the smallest context: 1 where the time grows with the files."""
+    lines = []
+    for program in dict.fromkeys(row.program for row in rows):
+        counts = {int(row.case.split()[-1]): row.wall for row in rows if row.program == program}
+        least = min(counts)
+        steps = [
+            f"{count} files x{wall / counts[least] / (count / least):.2f} a file" for count, wall in counts.items()
+        ]
+        lines.append(f"growth of {program}: {', '.join(steps)}")
+    return "\n".join(lines)
+
+
+def resync(setting: Setting) -> list[Row]:
+    """The same context again: nothing changed, and 1 % of the files changed."""
+    folder = make_files(setting.work / "resync", *setting.files("small"))
     takers = {}
-    for name, argv in programs(peer).items():
-        takers[name] = _uploader(argv, addr, folder, env, uuid.uuid4().hex)
-    rows += alternate("resync unchanged", takers, runs)
+    for name, argv in programs(setting.peer).items():
+        takers[name] = _uploader(setting, argv, folder, uuid.uuid4().hex)
+    rows = alternate("resync unchanged", takers, setting.runs)
     files = sorted(p for p in folder.rglob("f*") if p.is_file())
 
     def changed(once: Callable[[int], Sample]) -> Callable[[int], Sample]:
         def run(turn: int) -> Sample:
-            for path in files[turn::100]:
+            for path in files[turn % 100 :: 100] or files[:1]:
                 path.write_bytes(os.urandom(1024))
             return once(turn)
 
         return run
 
-    rows += alternate("resync 1% changed", {name: changed(once) for name, once in takers.items()}, runs, warm_up=0)
-    return rows
+    changing = {name: changed(once) for name, once in takers.items()}
+    return rows + alternate("resync 1% changed", changing, setting.runs, warm_up=0)
 
 
-_MAKE = {
-    "one": "mkdir /out; dd if=/dev/urandom of=/out/f bs=1048576 count=1024",
-    "many": (
-        "mkdir /out; i=0; while [ $i -lt 1000 ]; do dd if=/dev/urandom of=/out/f$i bs=1048576 count=1; i=$((i+1)); done"
-    ),
-    "small": (
-        "mkdir /out; dd if=/dev/urandom of=/r bs=1024 count=1; d=0; while [ $d -lt 500 ]; do "
-        "mkdir -p /out/$((d/50))/$d; "
-        "i=0; while [ $i -lt 100 ]; do cat /r > /out/$((d/50))/$d/f$i; i=$((i+1)); done; d=$((d+1)); done"
-    ),
-}
+def _make(count: int, size: int) -> str:
+    """A shell script that makes `count` files of `size` bytes below /out."""
+    if count == 1:
+        return f"mkdir /out; dd if=/dev/urandom of=/out/f bs=65536 count={max(1, size // 65536)}"
+    if size > 1024:
+        each = f"dd if=/dev/urandom of=/out/f$i bs={size} count=1"
+        return f"mkdir /out; i=0; while [ $i -lt {count} ]; do {each}; i=$((i+1)); done"
+    inner = "i=0; while [ $i -lt 100 ]; do cat /r > /out/$((d/50))/$d/f$i; i=$((i+1)); done"
+    return (
+        f"mkdir /out; dd if=/dev/urandom of=/r bs={size} count=1; d=0; while [ $d -lt {max(1, count // 100)} ]; do "
+        f"mkdir -p /out/$((d/50))/$d; {inner}; d=$((d+1)); done"
+    )
 
 
-def download(peer: str, addr: str, case: str, runs: int, work: Path, tar: bool = False) -> list[Row]:
+def download(setting: Setting, case: str, tar: bool = False) -> list[Row]:
     """A result that the daemon holds, exported into a fresh folder or a tar file."""
     busybox = shutil.which("busybox")
     if busybox is None:
-        raise SystemExit("bench: download needs a static busybox (Debian package busybox-static)")
-    context = work / f"download-{case}"
+        raise BenchError("download needs a static busybox (Debian package busybox-static)")
+    if case not in CASES:
+        raise BenchError(f"download has no case {case}")
+    context = setting.work / f"download-{case}"
     context.mkdir()
     shutil.copy(busybox, context / "busybox")
+    script = "/bin/busybox --install -s /bin; " + _make(*setting.files(case))
     (context / "Dockerfile").write_text(
-        'FROM scratch AS make\nCOPY busybox /bin/\nENV PATH=/bin\nRUN ["/bin/busybox", "sh", "-c", "'
-        "/bin/busybox --install -s /bin; " + _MAKE[case] + '"]\nFROM scratch\nCOPY --from=make /out /\n'
+        "FROM scratch AS make\nCOPY busybox /bin/\nENV PATH=/bin\n"
+        f'RUN ["/bin/busybox", "sh", "-c", "{script}"]\nFROM scratch\nCOPY --from=make /out /\n'
     )
+    takers = {name: _downloader(setting, argv, context, tar) for name, argv in programs(setting.peer).items()}
+    return alternate(f"download {case}{' tar' if tar else ''}", takers, setting.runs)
+
+
+def _downloader(setting: Setting, argv: Sequence[str], context: Path, tar: bool) -> Callable[[int], Sample]:
     env = environment()
 
-    def taker(argv: Sequence[str]) -> Callable[[int], Sample]:
-        def once(turn: int) -> Sample:
-            target = work / f"out-{uuid.uuid4().hex}"
-            output = f"type=tar,dest={target}" if tar else f"type=local,dest={target}"
-            words = [*argv, "--addr", addr, "build", "--progress=plain", "--frontend=dockerfile.v0"]
-            words += ["--local", f"context={context}", "--local", f"dockerfile={context}", "--output", output]
-            words += ["--opt", "force-network-mode=host", "--allow", "network.host"]
-            sample = measure(words, env=env)
-            if tar:
-                target.unlink()
-            else:
-                shutil.rmtree(target)
-            return sample
+    def once(turn: int) -> Sample:
+        target = setting.work / f"out-{uuid.uuid4().hex}"
+        output = f"type={'tar' if tar else 'local'},dest={target}"
+        words = [*argv, "--addr", setting.addr, "build", "--progress=plain", "--frontend=dockerfile.v0"]
+        words += ["--local", f"context={context}", "--local", f"dockerfile={context}", "--output", output]
+        words += ["--opt", "force-network-mode=host", "--allow", "network.host"]
+        sample = measure(words, env=env, daemon=setting.daemon)
+        if tar:
+            target.unlink()
+        else:
+            shutil.rmtree(target)
+        return sample
 
-        return once
-
-    takers = {name: taker(argv) for name, argv in programs(peer).items()}
-    return alternate(f"download {case}{' tar' if tar else ''}", takers, runs)
+    return once
 
 
-def build(peer: str, addr: str, mebibytes: int, runs: int, work: Path) -> list[Row]:
+def build(setting: Setting, mebibytes: int) -> list[Row]:
     """The main job: dockerfile.v0, COPY of a context, a local export of a small result."""
-    context = work / f"build-{mebibytes}"
+    context = setting.work / f"build-{mebibytes}"
     (context / "data").mkdir(parents=True)
     (context / "small").write_text("small\n")
     env = environment()
@@ -187,13 +247,14 @@ def build(peer: str, addr: str, mebibytes: int, runs: int, work: Path) -> list[R
             (context / "Dockerfile").write_text(
                 f"FROM scratch AS a\nLABEL n={uuid.uuid4().hex}\nCOPY . /\nFROM scratch\nCOPY --from=a /small /\n"
             )
-            target = work / f"out-{uuid.uuid4().hex}"
-            words = [*argv, "--addr", addr, "build", "--progress=plain", "--frontend=dockerfile.v0"]
+            target = setting.work / f"out-{uuid.uuid4().hex}"
+            words = [*argv, "--addr", setting.addr, "build", "--progress=plain", "--frontend=dockerfile.v0"]
             words += ["--local", f"context={context}", "--local", f"dockerfile={context}"]
-            sample = measure([*words, "--output", f"type=local,dest={target}"], env=env)
+            sample = measure([*words, "--output", f"type=local,dest={target}"], env=env, daemon=setting.daemon)
             shutil.rmtree(target)
             return sample
 
         return once
 
-    return alternate(f"build {mebibytes} MiB", {n: taker(a) for n, a in programs(peer).items()}, runs)
+    takers = {name: taker(argv) for name, argv in programs(setting.peer).items()}
+    return alternate(f"build {mebibytes} MiB", takers, setting.runs)
