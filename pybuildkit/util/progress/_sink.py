@@ -19,7 +19,7 @@ from typing import Protocol
 PART_BYTES = 2 * 1024 * 1024
 """How much is written at once."""
 _ATOMIC = 4096
-_FEW = 4
+_LARGE = 256 * 1024
 
 
 class Output(Protocol):
@@ -101,7 +101,7 @@ class Sink:
         return data
 
     def _take_part(self) -> list[Piece]:
-        """The first `PART_BYTES` or a little more of what was put: few large pieces as they are, small ones joined."""
+        """The first `PART_BYTES` or a little more of what was put: large pieces as they are, others joined."""
         size = count = 0
         while size < PART_BYTES and count < len(self._pending):
             size += len(self._pending[count])
@@ -109,7 +109,7 @@ class Sink:
         taken = self._pending[:count]
         del self._pending[:count]
         self.pending_bytes -= size
-        return taken if count <= _FEW else [b"".join(map(bytes, taken))]
+        return taken if size > count * _LARGE else [b"".join(map(bytes, taken))]
 
     async def flush(self) -> None:
         """Return when everything that was put has been written.
