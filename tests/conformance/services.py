@@ -49,6 +49,7 @@ _MISSING: dict[str, dict[str, str]] = {
         "containers": _EMBEDDED + "runs no containers",
         "http": _EMBEDDED + "has no HTTP sources",
         "filtered-contexts": _EMBEDDED + "asks for a named context whole",
+        "compatibility-version": _EMBEDDED + "has one compatibility version",
         "zstd": _EMBEDDED + "writes no zstd",
         "blob-sources": _EMBEDDED + "has no sources of single blobs",
         "lint": _EMBEDDED + "checks no Dockerfiles",

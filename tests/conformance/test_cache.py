@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import tarfile
 from contextlib import ExitStack
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -16,7 +17,7 @@ from tempfile import TemporaryDirectory
 import pytest
 
 from tests.conformance import registry
-from tests.conformance.services import build, docker_push, kind, need
+from tests.conformance.services import build, docker_push, kind, last_line, need
 from tests.conformance.test_interrupted import Dockerd
 from tests.daemons import run, tree
 
@@ -78,6 +79,91 @@ def test_local_cache_with_a_tag_and_reset(addr: str, tmp_path: Path) -> None:
     assert "skipped: no digest found for tag latest" in other.stderr
     found = build("--import-cache", "type=local,src=cache,tag=mine", addr=addr, cwd=tmp_path, files={})
     assert imported(found.stderr)
+
+
+@pytest.mark.parametrize(
+    ("compression", "layer"),
+    [
+        ("uncompressed", "application/vnd.oci.image.layer.v1.tar"),
+        ("zstd", "application/vnd.oci.image.layer.v1.tar+zstd"),
+    ],
+)
+def test_local_cache_compressions(addr: str, tmp_path: Path, salt: str, compression: str, layer: str) -> None:
+    """testUncompressedLocalCacheImportExport, testZstdLocalCacheExport, testZstdLocalCacheImportExport"""
+    need(addr, "local-cache")
+    if compression == "zstd":
+        need(addr, "zstd")
+    target = f"type=local,dest=cache,mode=max,compression={compression},force-compression=true"
+    build("--export-cache", target, addr=addr, cwd=tmp_path, files=files(salt))
+    assert layer in layers(tmp_path / "cache")
+    forget(addr, salt)
+    second = build("--import-cache", "type=local,src=cache", addr=addr, cwd=tmp_path, files={})
+    assert imported(second.stderr)
+    assert "CACHED" in second.stderr
+
+
+def layers(folder: Path) -> set[str]:
+    """The media types of all that the cache's manifest or index names."""
+    index = json.loads((folder / "index.json").read_text())
+    (top,) = index["manifests"]
+    manifest = json.loads((folder / "blobs" / top["digest"].replace(":", "/")).read_bytes())
+    return {entry["mediaType"] for entry in manifest.get("layers") or manifest["manifests"]}
+
+
+@pytest.mark.parametrize("source", ["type=local,src=two", "type=registry"])
+def test_multiple_cache_exports(addr: str, tmp_path: Path, salt: str, source: str) -> None:
+    """testMultipleCacheExports: two folders, a registry and an inline cache from one build; each serves the next"""
+    need(addr, "local-cache", "registry-export", "image-store")
+    with registry.serve(tmp_path / "registry") as where:
+        image, ref = f"{where.host}/image:1", f"{where.host}/cache:1"
+        targets = ["type=local,dest=one", "type=local,dest=two", f"type=registry,ref={ref}", "type=inline"]
+        flags = [word for target in targets for word in ("--export-cache", target)]
+        output = ["--output", f"type=image,name={image},push=true"]
+        build(*flags, addr=addr, cwd=tmp_path, files=files(salt), output=output)
+        forget(addr, salt)
+        named = f"{source},ref={ref}" if source == "type=registry" else source
+        again = build("--import-cache", named, addr=addr, cwd=tmp_path, files={})
+    assert imported(again.stderr)
+    assert "CACHED" in again.stderr
+    assert (tmp_path / f"out/made/{salt}b").read_bytes() == (tmp_path / "test/b").read_bytes()
+
+
+@pytest.mark.parametrize("ignore", [True, False])
+def test_cache_export_ignore_error(addr: str, tmp_path: Path, ignore: bool) -> None:
+    """testCacheExportIgnoreError: a cache that cannot be exported fails the build, unless that is to be ignored"""
+    need(addr, "registry-export", "ignore-error")
+    target = f"type=registry,ref=127.0.0.1:1/cache:1,ignore-error={str(ignore).lower()}"
+    result = build("--export-cache", target, addr=addr, cwd=tmp_path, files=files(), ok=ignore)
+    if not ignore:
+        assert "failed to solve" in result.stderr
+        assert "127.0.0.1:1" in last_line(result)
+
+
+def members(blob: Path) -> list[str]:
+    """The names in a compressed layer; nothing for another blob."""
+    try:
+        with tarfile.open(blob, "r:gz") as archive:
+            return archive.getnames()
+    except tarfile.TarError:
+        return []
+
+
+def test_cache_export_cache_deleted_content(addr: str, tmp_path: Path, salt: str) -> None:
+    """testCacheExportCacheDeletedContent: a cache that lost a blob still serves what it has, and is exported again"""
+    need(addr, "local-cache", "lost-blobs")
+    text = f"FROM scratch AS mid\nCOPY a /{salt}mid/a\nFROM scratch\nCOPY --from=mid /{salt}mid/a /made/{salt}a\n"
+    flags = ["--export-cache", "type=local,dest=one,mode=max"]
+    build(*flags, addr=addr, cwd=tmp_path, files={**files(salt), "Dockerfile": text})
+    lost = [path for path in (tmp_path / "one/blobs/sha256").iterdir() if f"{salt}mid/a" in members(path)]
+    assert len(lost) == 1
+    lost[0].unlink()
+    forget(addr, salt)
+    flags = ["--import-cache", "type=local,src=one", "--export-cache", "type=local,dest=two,mode=max"]
+    result = build(*flags, addr=addr, cwd=tmp_path, files={})
+    assert "CACHED" in result.stderr
+    assert imported(result.stderr)
+    assert (tmp_path / f"out/made/{salt}a").read_bytes() == (tmp_path / "test/a").read_bytes()
+    assert (tmp_path / "two/index.json").is_file()
 
 
 def test_import_from_nowhere_is_a_warning(addr: str, tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from pybuildkit.client import llb
+from pybuildkit.client import ExportEntry, llb
 from pybuildkit.frontend.gateway import client as gateway
 from pybuildkit.frontend.gateway.pb import ExitError
 from pybuildkit.golang import context
@@ -19,6 +19,7 @@ from pybuildkit.session.secrets import secretsprovider
 from pybuildkit.session.sshforward import sshprovider
 from pybuildkit.solver.errdefs import SolveError
 from pybuildkit.solver.pb import ops_pb2
+from tests.conformance import registry
 from tests.conformance.services import kind, need, ssh_agent
 from tests.conformance.test_gateway import Input, Output, Ready, release, request, rootfs, run_build, solve, source
 
@@ -509,3 +510,24 @@ async def test_client_slow_cache_rootfs_ref(addr: str, rootfs: Path) -> None:
         return gateway.Result()
 
     await run_build(addr, rootfs, build)
+
+
+async def test_client_gateway_empty_image_exec(addr: str, rootfs: Path, tmp_path: Path) -> None:
+    """testClientGatewayEmptyImageExec: a program in an image of no layers is an error, not a crash."""
+    need(addr, "containers", "image-store")
+
+    async def nothing(ctx: Context, client: gateway.Client) -> gateway.Result:
+        return gateway.Result()
+
+    with registry.serve(tmp_path / "registry") as where:
+        name = f"{where.host}/empty:latest"
+
+        async def build(ctx: Context, client: gateway.Client) -> gateway.Result:
+            state = HOST(llb.image(name)).run(llb.args(["echo", "hello"])).root()
+            with pytest.raises(BuildkitError, match='process "echo hello" did not complete successfully'):
+                await solve(ctx, client, state)
+            return gateway.Result()
+
+        exports = [ExportEntry(type="image", attrs={"name": name, "push": "true"})]
+        await run_build(addr, rootfs, nothing, exports=exports)
+        await run_build(addr, rootfs, build)

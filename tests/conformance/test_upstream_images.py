@@ -287,3 +287,17 @@ async def test_attestations_of_a_pushed_image(addr: str, tmp_path: Path, bundle:
     digest = base["digest"].removeprefix("sha256:")
     purl = f"pkg:docker/{host}/foo@latest?platform=linux%2Famd64"
     assert statement["subject"] == [{"name": purl, "digest": {"sha256": digest}}]
+
+
+async def test_oci_exporter_compatibility_version(addr: str) -> None:
+    """testOCIExporterCompatibilityVersion: the version goes with the solve; one that the daemon has not is refused"""
+    need(addr, "oci", "compatibility-version")
+    digests = []
+    for version in (0, 10, 10):
+        archive = Memory()
+        opt = {"exports": [ExportEntry(type="oci", output=archive.open)], "compatibility_version": version}
+        response = await solve(addr, made("foo", b"data"), **opt)
+        digests.append(response.exporter_response["containerimage.digest"])
+    assert digests[1] == digests[2]
+    with pytest.raises(BuildkitError, match="unsupported compatibility-version 9999"):
+        await solve(addr, made(), compatibility_version=9999)
