@@ -7,9 +7,11 @@ Known verbs: %v %+v %#v %d %b %o %x %X %c %q %U %s %t %e %E %f %F %g %G %T %p %%
 
 from __future__ import annotations
 
+from pybuildkit.golang.errors import BuildkitError
 from pybuildkit.golang.reflect import Nil, Struct, Time, type_name
 from pybuildkit.golang.strconv import format_float, quote, quote_rune
 
+_LARGEST_WIDTH = 1_000_000
 _BASES = {"d": "d", "b": "b", "o": "o", "x": "x", "X": "X"}
 
 
@@ -146,6 +148,10 @@ def sprintf(layout: str, *args: object) -> str:
             break
         out.append(layout[position:percent])
         spec = _Spec()
+        if layout[percent + 1 : percent + 2] == "[":
+            raise BuildkitError(
+                f"argument numbers are not supported: {layout[percent : layout.find(']', percent) + 2]}"
+            )
         position, wrong = _parse_spec(layout, percent + 1, spec, rest)
         out.append(wrong)
         if position >= len(layout):
@@ -171,7 +177,10 @@ def _parse_spec(layout: str, position: int, spec: _Spec, rest: list[object]) -> 
         spec.width = -spec.width
     if layout[position : position + 1] == ".":
         spec.precision, position, bad = _parse_number(layout, position + 1, rest, "%!(BADPREC)")
-        spec.precision = spec.precision or 0
+        if spec.precision is not None and spec.precision < 0:
+            spec.precision, bad = None, "%!(BADPREC)"
+        elif not bad:
+            spec.precision = spec.precision or 0
         wrong += bad
     return position, wrong
 
@@ -179,11 +188,17 @@ def _parse_spec(layout: str, position: int, spec: _Spec, rest: list[object]) -> 
 def _parse_number(layout: str, position: int, rest: list[object], wrong: str) -> tuple[int | None, int, str]:
     if layout[position : position + 1] == "*":
         value = rest.pop(0) if rest else None
-        return (value, position + 1, "") if isinstance(value, int) else (None, position + 1, wrong)
+        fits = isinstance(value, int) and not isinstance(value, bool) and abs(value) <= _LARGEST_WIDTH
+        return (value, position + 1, "") if fits and isinstance(value, int) else (None, position + 1, wrong)
     end = position
     while end < len(layout) and layout[end] in "0123456789":
         end += 1
-    return (int(layout[position:end]) if end > position else None), end, ""
+    if end == position:
+        return None, end, ""
+    digits = layout[position:end].lstrip("0") or "0"
+    if len(digits) > len(str(_LARGEST_WIDTH)) + 1 or int(digits) // 10 > _LARGEST_WIDTH:
+        return None, len(layout), ""  # as in Go the rest of the layout is lost
+    return int(digits), end, ""
 
 
 def _argument(verb: str, spec: _Spec, rest: list[object]) -> str:
@@ -196,6 +211,11 @@ def _argument(verb: str, spec: _Spec, rest: list[object]) -> str:
         return spec.pad(syntax_of(value))
     if verb == "p" and isinstance(value, (Struct, list, dict)):
         return spec.pad(address(value))
+    return _fitting(verb, spec, value)
+
+
+def _fitting(verb: str, spec: _Spec, value: object) -> str:
+    """The value under a verb, or how Go says that the verb does not fit it."""
     text = _verb(verb, spec, value)
     if text is not None:
         return text
@@ -208,6 +228,8 @@ def _verb(verb: str, spec: _Spec, value: object) -> str | None:
     plain = getattr(value, "go_string", lambda: None)() if verb in "vsxXq" else None
     if plain is not None:
         value = str(plain)
+    if isinstance(value, Nil) and value.go_type == "*time.Time" and verb in "vsxXq":
+        return spec.pad("<nil>")
     if isinstance(value, bool):
         return spec.pad(text_of(value)) if verb in "tv" else None
     if isinstance(value, int):
@@ -219,8 +241,13 @@ def _verb(verb: str, spec: _Spec, value: object) -> str | None:
     if verb == "v":
         return spec.pad(text_of(value, "+" in spec.flags))
     if isinstance(value, (list, tuple)):
-        members = [_verb(verb, spec, member) for member in value]
-        return "[" + " ".join(f"%!{verb}(?)" if m is None else m for m in members) + "]"
+        return "[" + " ".join(_fitting(verb, spec, member) for member in value) + "]"
+    if isinstance(value, dict):
+        keys = sorted(value, key=lambda key: str(key).encode("utf-8", "surrogateescape"))
+        pairs = (f"{_fitting(verb, spec, key)}:{_fitting(verb, spec, value[key])}" for key in keys)
+        return "map[" + " ".join(pairs) + "]"
+    if isinstance(value, Struct) and not value.is_pointer and value.go_string() is None:
+        return "{" + " ".join(_fitting(verb, spec, field.value) for field in value.fields) + "}"
     return None
 
 

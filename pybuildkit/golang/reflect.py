@@ -206,7 +206,10 @@ class Time(Struct):
             "Nanosecond": lambda: self.ns % 1_000_000_000,
             "Format": self._format,
         }
-        parts = {"Year": 0, "Month": 1, "Day": 2, "Hour": 3, "Minute": 4, "Second": 5}
+        for kind, layout in (("Month", "January"), ("Weekday", "Monday")):
+            if name == kind:
+                return lambda: Enum.of(f"time.{kind}", self._number_of(kind), self._format(layout))
+        parts = {"Year": 0, "Day": 2, "Hour": 3, "Minute": 4, "Second": 5}
         if name in parts:
             return lambda: self._parts()[parts[name]]
         return simple.get(name)
@@ -225,6 +228,12 @@ class Time(Struct):
         from pybuildkit.golang import time
 
         return time.civil(self.ns, self.offset)
+
+    def _number_of(self, kind: str) -> int:
+        """The month, from 1, or the day of the week, from 0 for Sunday."""
+        if kind == "Month":
+            return self._parts()[1]
+        return ((self.ns // 1_000_000_000 + (self.offset or 0)) // 86_400 + 4) % 7
 
     def _format(self, layout: str) -> str:
         from pybuildkit.golang import time

@@ -13,10 +13,9 @@ from pybuildkit.golang.errors import BuildkitError
 from pybuildkit.golang.reflect import Nil, Struct, type_name
 from pybuildkit.golang.strconv import quote
 from pybuildkit.golang.template import _parse as tree
-from pybuildkit.golang.template._funcs import ARITY, BUILTINS, truth
+from pybuildkit.golang.template._funcs import ARITY, BUILTINS, NO_VALUE, pointed_at, truth
 
 Function = Callable[..., object]
-_CONTEXT_LENGTH = 20
 
 
 class ExecError(BuildkitError):
@@ -54,6 +53,10 @@ def execute(
     _State(text, functions, write, data).walk(data, root)
 
 
+def _is_pointer(value: Nil) -> bool:
+    return value.go_type.startswith("*")
+
+
 class _State:
     def __init__(
         self, text: str, functions: Mapping[str, Function], write: Callable[[str], object], data: object
@@ -70,10 +73,7 @@ class _State:
         before = self._text[: node.position]
         line = before.count("\n") + 1
         column = len(before[before.rfind("\n") + 1 :].encode("utf-8", "surrogateescape"))
-        shown = str(node)
-        if len(shown) > _CONTEXT_LENGTH:
-            shown = shown[:_CONTEXT_LENGTH] + "..."
-        return ExecError(f'template: :{line}:{column}: executing "" at <{shown}>: {reason}')
+        return ExecError(f'template: :{line}:{column}: executing "" at <{node}>: {reason}')
 
     # Structure
 
@@ -108,7 +108,8 @@ class _State:
 
     def _range(self, dot: object, node: tree.BranchNode) -> None:
         value = self._pipeline(dot, node.pipe)
-        self._node = node.pipe
+        if isinstance(value, int) and not isinstance(value, bool) and len(node.pipe.variables) > 1:
+            raise self._error(f"can't use {fmt.text_of(value)} to iterate over more than one variable")
         mark = len(self._variables)
         ran = False
         for key, member in self._members(value):
@@ -131,9 +132,11 @@ class _State:
         elif isinstance(value, dict):
             for key in sorted(value, key=lambda key: str(key).encode("utf-8", "surrogateescape")):
                 yield key, value[key]
-        elif isinstance(value, bool) or not isinstance(value, (int, Nil, _Missing)):
-            raise self._error(f"range can't iterate over {fmt.text_of(value)}")
-        elif isinstance(value, int):
+        elif value is None or isinstance(value, _Missing) or (isinstance(value, Nil) and not _is_pointer(value)):
+            return
+        elif isinstance(value, bool) or not isinstance(value, int):
+            raise self._error(f"range can't iterate over {pointed_at(value)}")
+        else:
             yield from ((number, number) for number in range(value))
 
     def _set_range_variables(self, pipe: tree.PipeNode, mark: int, key: object, member: object) -> None:
@@ -153,13 +156,7 @@ class _State:
 
     def _print(self, node: tree.Node, value: object) -> None:
         self._node = node
-        if isinstance(value, _Missing):
-            self._write("<no value>")
-            return
-        if isinstance(value, Struct) and value.is_pointer and value.go_string() is None:
-            self._write(fmt.text_of(value).removeprefix("&"))
-            return
-        self._write(fmt.text_of(value))
+        self._write(NO_VALUE if value is None or isinstance(value, _Missing) else pointed_at(value))
 
     # Values
 
@@ -311,11 +308,13 @@ class _State:
         if name in ("and", "or") and name not in self._functions:
             return self._short_circuit(dot, name, arguments, final, piped)
         values = [self._argument(dot, argument) for argument in arguments] + ([final] if piped else [])
-        self._node = command
+        last, self._node = self._node, command
         if name == "printf" and not isinstance(values[0], str):
             self._node = arguments[0] if arguments else command
             raise self._error(f"wrong type for value; expected string; got {type_name(values[0])}")
-        return self._call(name, function, [None if isinstance(value, _Missing) else value for value in values])
+        result = self._call(name, function, [None if isinstance(value, _Missing) else value for value in values])
+        self._node = last  # as in Go a function is what an error names only where it is its own
+        return result
 
     def _check_count(self, name: str, count: int) -> None:
         least, most = ARITY.get(name, (1, 1))
