@@ -33,6 +33,7 @@ from pybuildkit.client._received import STATUS
 from pybuildkit.client._solveopt import SolveResponse
 from pybuildkit.golang import context, errgroup, errors, threads
 from pybuildkit.golang.errors import BuildkitError
+from pybuildkit.golang.strconv import quote
 from pybuildkit.rpc import Code, RpcError
 from pybuildkit.session import Session, SessionClosedError, filesync
 from pybuildkit.session.filesync import ExportError
@@ -60,6 +61,8 @@ PING_SECONDS = 5.0
 """How long the answer to a probe may take."""
 SETTLE_SECONDS = 1.0
 """How long a broken session waits for the call that tells why."""
+
+_SEPARATORS = frozenset("\n\r\0")
 
 RunGateway = Callable[["Context", str, Session, Mapping[str, str]], Awaitable[None]]
 
@@ -121,7 +124,8 @@ def prepare_synced_files(definition: ops_pb2.Definition | None, mounts: Mapping[
     """The file systems to offer: all of them, or those that a definition names, with owners set to 0.
 
     Raises:
-        BuildkitError: "local directory NAME not enabled", "failed to parse llb proto op: …".
+        BuildkitError: "local directory NAME not enabled", "failed to parse llb proto op: …"; or a name that no
+            request header can carry.
     """
     from pybuildkit.third_party import fsutil
 
@@ -134,6 +138,8 @@ def prepare_synced_files(definition: ops_pb2.Definition | None, mounts: Mapping[
     for name in names:
         if name not in mounts:
             raise BuildkitError(f"local directory {name} not enabled")
+        if definition is not None and not _SEPARATORS.isdisjoint(name):
+            raise BuildkitError(f"local directory {quote(name)} cannot be sent: no daemon can ask for such a name")
         result[name] = fsutil.new_filter_fs(mounts[name], fsutil.FilterOpt(map=reset_owner))
     return result
 

@@ -3,7 +3,8 @@
 Mirrors session/session.go and session/grpc.go, v0.32.2.
 
 Differs on purpose: a session whose stream ends before `close` was called is an error (`SessionClosedError`), so
-that a build does not wait for a daemon that can no longer reach its client.
+that a build does not wait for a daemon that can no longer reach its client. A shared key that no header can carry is
+refused at once, instead of when the daemon has waited for the session.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING, Protocol
 from pybuildkit import identity
 from pybuildkit.golang import context, errors
 from pybuildkit.golang.errors import BuildkitError
+from pybuildkit.golang.strconv import quote
 from pybuildkit.rpc import Server
 from pybuildkit.util import grpcerrors
 
@@ -53,11 +55,16 @@ class Session:
 
     Args:
         shared_key: tells the daemon which earlier sessions' local sources it may update in place.
+
+    Raises:
+        BuildkitError: a shared key that no request header can carry.
     """
 
     def __init__(self, shared_key: str = "") -> None:
         from pybuildkit.rpc.health import add_health
 
+        if not (shared_key.isascii() and shared_key.isprintable()):
+            raise BuildkitError(f"invalid shared key {quote(shared_key)}: it may hold printable ASCII only")
         self._id = identity.new_id()
         self._shared_key = shared_key
         self._server = Server(to_status=grpcerrors.to_grpc)
