@@ -10,6 +10,7 @@ at a time.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import stat as _unix
@@ -60,7 +61,8 @@ class Root:
         self._current, self._fd, self._closed = None, -1, True
         for fd in fds:
             if fd >= 0:
-                os.close(fd)
+                with contextlib.suppress(OSError):  # nothing was written to it; the others are to be closed too
+                    os.close(fd)
 
     def dir(self, path: bytes) -> int:
         """The descriptor of a directory, "" for the root; valid until the next call.

@@ -5,6 +5,7 @@ Mirrors plugins/content/local/writer.go and the resuming half of store.go, githu
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import shutil
@@ -76,8 +77,14 @@ def _write_file(path: str, data: bytes) -> None:
 
 
 def _write_time(path: str, ns: int) -> None:
-    _write_file(f"{path}.tmp", _format_time(ns).encode())
-    rename(f"{path}.tmp", path)
+    temporary = f"{path}.tmp"
+    try:
+        _write_file(temporary, _format_time(ns).encode())
+        rename(temporary, path)
+    except OSError:
+        with contextlib.suppress(OSError):
+            os.unlink(temporary)
+        raise
 
 
 def ingest_status(path: str) -> Status:
@@ -139,8 +146,13 @@ def open_ingest(path: str, ref: str, total: int, expected: str) -> OpenIngest:
     if not resumed:
         _begin(state)
     flags = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | (0 if resumed else os.O_TRUNC)
-    state.fd = os.open(os.path.join(path, "data"), flags, 0o666)
-    os.lseek(state.fd, state.offset, os.SEEK_SET)
+    fd = os.open(os.path.join(path, "data"), flags, 0o666)
+    try:
+        os.lseek(fd, state.offset, os.SEEK_SET)
+    except OSError:
+        os.close(fd)
+        raise
+    state.fd = fd
     return state
 
 
