@@ -18,6 +18,7 @@ SECRET, VARIABLE, PASSWORD = "PlantedInAFile", "PlantedInAVariable", "PlantedPas
 RECORDS = [
     *("--trace", "records/trace", "--metadata-file", "records/metadata", "--ref-file", "records/ref"),
     *("--debug-json-cache-metrics", "records/metrics"),
+    *("--profile-cpu", "records", "--profile-memory", "records"),
 ]
 
 
@@ -64,7 +65,7 @@ def test_planted_values(real_addr: str, tmp_path: Path, busybox: Path, progress:
     assert tokens.given
     texts = {"standard error": result.stderr.encode(), "standard output": result.stdout}
     texts |= {path.name: path.read_bytes() for path in (tmp_path / "records").iterdir()}
-    assert {"trace", "ref"} <= set(texts)
+    assert {"trace", "ref", "cpu.pstats", "memory.tracemalloc"} <= set(texts)
     for name, value in planted(tmp_path, tokens.given).items():
         assert [where for where, text in texts.items() if value in text] == [], name
 
