@@ -1,0 +1,25 @@
+"""Contexts that are put together from memory and directories: the example, on every daemon."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.daemons import environment, write_tree
+
+EXAMPLE = Path(__file__).resolve().parents[2] / "examples/memory_context.py"
+
+
+@pytest.mark.parametrize("on_disk", [False, True])
+def test_the_example(addr: str, tmp_path: Path, on_disk: bool) -> None:
+    """An upper file counts, a lower one stays, and what .dockerignore names (from memory too) is left out."""
+    write_tree(tmp_path / "d", {"greeting": "from disk\n", "sub/deep": "kept too\n"})
+    argv = [sys.executable, str(EXAMPLE), addr, *([str(tmp_path / "d")] if on_disk else [])]
+    done = subprocess.run(argv, env=environment(), capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+    lower = ["a/sub/", "a/sub/deep: kept too"] if on_disk else ["a/note: kept"]
+    wanted = ["a/", "a/greeting: from memory", *lower, "a/version: 1.2.3", "b/", "b/version: 1.2.3"]
+    assert [line.replace("/:", ":") for line in done.stdout.splitlines()] == [line.rstrip("/") for line in wanted]
