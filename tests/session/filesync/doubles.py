@@ -82,3 +82,21 @@ class Stalling:
                 return super().read(n)
 
         return Slow(b"data")
+
+
+class Piped:
+    """One file `f` whose content comes from a FIFO: opening it hangs in the system until somebody writes."""
+
+    def __init__(self, fifo: str) -> None:
+        self.entered = threading.Event()
+        self._fifo = fifo
+
+    def walk(self, target: bytes = b"") -> Iterator[Entry]:
+        """See FS."""
+        yield Entry(b"f", False, Stat(b"f", 0o644, size=4))
+
+    def open(self, path: bytes) -> File:
+        """See FS."""
+        self.entered.set()
+        with open(self._fifo, "rb") as file:
+            return MemoryFile(file.read(4))

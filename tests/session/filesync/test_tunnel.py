@@ -38,7 +38,7 @@ from pybuildkit.session.filesync import (
 from pybuildkit.session.grpchijack import dialer, hijack
 from pybuildkit.session.grpchijack._grpchijack import SESSION
 from pybuildkit.third_party.fsutil import FS, MODE_DIR, Entry, File, MemoryFile, ReceiveOpt, Stat, StaticFS
-from tests.session.filesync.doubles import Endless, Stalling
+from tests.session.filesync.doubles import Endless, Piped, Stalling
 from tests.third_party.fsutil.transfer import names
 
 SIZE = int(os.environ.get("PYBUILDKIT_TUNNEL_MIB", "64")) << 20
@@ -198,6 +198,26 @@ async def test_a_file_system_that_stalls_stops_neither_health_nor_other_transfer
         async with asyncio.timeout(PATIENCE):
             await task
     assert names(tmp_path / "got") == ["f"]
+
+
+async def test_an_open_that_hangs_in_the_system(tmp_path: Path) -> None:
+    """A FIFO that nobody writes to: health is answered, an export flows beside it, and then the context comes."""
+    os.mkfifo(tmp_path / "fifo")
+    piped = Piped(str(tmp_path / "fifo"))
+    async with tunnel(
+        provider(context=piped), new_fs_sync_target(with_fs_sync_dir(0, str(tmp_path / "out")))
+    ) as caller:
+        task = asyncio.ensure_future(pull(caller, "context", tmp_path / "got"))
+        while not piped.entered.is_set():
+            await asyncio.sleep(0.001)
+        flow = asyncio.ensure_future(copy_to_caller(background(), Endless(big=16 << 20), 0, caller))
+        assert await answers_while(caller, flow) < PATIENCE
+        await flow
+        assert not task.done()
+        await asyncio.to_thread((tmp_path / "fifo").write_bytes, b"data")
+        async with asyncio.timeout(PATIENCE):
+            await task
+    assert (tmp_path / "got/f").read_bytes() == b"data"
 
 
 async def test_a_session_ends_beside_a_file_system_that_hangs(tmp_path: Path) -> None:
