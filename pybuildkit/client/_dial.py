@@ -120,8 +120,10 @@ def resolve(address: str, credentials: Credentials | None = None) -> Target:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether a host name or IP address stays on this machine by its name alone."""
-    return host == "localhost" or host.endswith(".localhost") or host.startswith("127.") or host == "::1"
+    """Whether a host name or IP address stays on this machine by its name alone; no name is this machine too."""
+    if host.startswith("127."):
+        return host.replace(".", "").isdecimal()  # and no name such as 127.example.com
+    return host in ("", "localhost", "::1") or host.endswith(".localhost")
 
 
 def check_plain_text(parsed: url.URL, credentials: Credentials | None) -> None:
@@ -187,6 +189,11 @@ def _load_key_pair(tls: ssl.SSLContext, credentials: Credentials) -> None:
         raise BuildkitError(f"{text}: tls: {str(reason).lower().replace('_', ' ')}") from err
 
 
+def unix_name(path: str) -> str:
+    """A Unix socket's name for the system: one that begins with @ is not in the file system."""
+    return "\0" + path[1:] if path.startswith("@") else path
+
+
 def connect_unix(path: str, timeout: float | None) -> socket.socket:
     """A connected Unix socket.
 
@@ -198,7 +205,7 @@ def connect_unix(path: str, timeout: float | None) -> socket.socket:
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         sock.settimeout(timeout)
-        sock.connect(path)
+        sock.connect(unix_name(path))
         sock.settimeout(None)
     except TimeoutError as err:
         sock.close()
@@ -277,7 +284,7 @@ def connect_tcp(address: str, timeout: float | None) -> socket.socket:
             return sock
         except OSError as err:
             sock.close()
-            shown = _peer_text(str(peer[0]), int(peer[1]), family)
+            shown = _peer_text(str(peer[0]), int(peer[1]), family) if host else f":{number}"
             timed_out = isinstance(err, TimeoutError) or err.errno is None
             reason = "i/o timeout" if timed_out else f"connect: {os.strerror(err.errno or 0).lower()}"
             failure = failure or DialError(f"dial tcp {shown}: {reason}", err)

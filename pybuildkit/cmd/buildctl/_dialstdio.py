@@ -12,18 +12,14 @@ import os
 import socket
 import threading
 
+from pybuildkit.client._dial import DialError, connect_unix
 from pybuildkit.golang import errors
-from pybuildkit.golang.errors import BuildkitError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pybuildkit.cmd.buildctl._app import CommandContext
 
 _SIZE = 256 * 1024
-
-
-class DialError(BuildkitError):
-    """The address is none that can be joined, or nobody answers there."""
 
 
 def dial_stdio(c: CommandContext) -> None:
@@ -53,16 +49,7 @@ def _dial(address: str, timeout: float | None) -> socket.socket:
         raise DialError(f"invalid address {address}")
     if scheme != "unix":
         raise DialError(f"invalid address {address} (expected unix://, got {scheme}://)")
-    connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    try:
-        connection.settimeout(timeout)
-        connection.connect(path)
-    except OSError as err:
-        connection.close()
-        reason = "i/o timeout" if isinstance(err, TimeoutError) else f"connect: {errors.error_text(err)}"
-        raise DialError(f"dial unix {path}: {reason}") from err
-    connection.settimeout(None)
-    return connection
+    return connect_unix(path, timeout)
 
 
 def _copy_out(connection: socket.socket, c: CommandContext) -> None:
