@@ -8,10 +8,9 @@ when they are first used.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from pybuildkit._lazy import attach
 
+TYPE_CHECKING = False  # typing is not loaded: every command passes here
 if TYPE_CHECKING:
     from pybuildkit.client import Client, ExportEntry, SolveOpt, SolveStatus, llb
     from pybuildkit.golang.errors import BuildkitError
