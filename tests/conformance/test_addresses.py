@@ -285,6 +285,22 @@ def test_no_proxy_for_loopback_and_no_proxy(target: str, tmp_path: Path) -> None
     assert "192.0.2.1.invalid" in last_line(result)
 
 
+def test_daemon_without_the_call(addr: str, tmp_path: Path) -> None:
+    """An older daemon has no Info and no history: the text names the call."""
+    if kind(addr) != "docker":
+        pytest.skip("the daemon has all calls")
+    calls = {
+        ("debug", "info"): "Info",
+        ("debug", "histories"): "ListenBuildHistory",
+        ("prune-histories",): "ListenBuildHistory",
+        ("debug", "ctl", "--pin", "x"): "UpdateBuildHistory",
+    }
+    for words, call in calls.items():
+        result = run(*words, addr=addr, cwd=tmp_path)
+        assert result.code == 1, words
+        assert last_line(result).endswith(f"unknown method {call} for service moby.buildkit.v1.Control")
+
+
 def test_no_socket_and_refused(tmp_path: Path) -> None:
     result = workers(f"unix://{tmp_path}/none.sock")
     text = f"dial unix {tmp_path}/none.sock: connect: no such file or directory"
