@@ -303,7 +303,11 @@ def judge(scene: Scene, journal: Journal, seen: Seen) -> Verdict:
     if seen.lost is not None:
         times = {what: when for what, when in times.items() if when <= seen.lost}
     latest = times.get("answered", _NEVER) + STATUS_SECONDS
-    causes = [cause for cause in _Causes(scene, times, journal.failure, seen).all() if cause[0] <= latest]
+    causes = [
+        cause
+        for cause in _Causes(scene, times, journal.failure, seen).all()
+        if cause[0] <= latest and cause[0] < _NEVER
+    ]
     if not causes:
         return Verdict(None, [])
     first = min(when for when, _ in causes)
@@ -378,7 +382,7 @@ class _Causes:
         for method in (PING, BRIDGE, RETURN):
             if f"{method} refused" in self.times:
                 text = self._refusal(method) if method == PING else prefix + self._refusal(method)
-                yield self._after_solve(self.times[f"{method} refused"]), re.escape(text)
+                yield self._after_solve(self._returned(method)), re.escape(text)
         if self._outcome(PING) == HANG:
             yield self._after_solve(self.listed + PING_SECONDS), "DeadlineExceeded: context deadline exceeded"
         elif PING in self.times and self._outcome(SOLVE) == HANG:
@@ -386,13 +390,20 @@ class _Causes:
             if unknown < self.lost:
                 yield self._after_solve(unknown), ".*no such job.*"
 
+    def _returned(self, method: str) -> float:
+        """When the frontend has failed: after a refused solve it still tells the daemon, by Return."""
+        if method != BRIDGE:
+            return self.times[f"{method} refused"]
+        return min(self.times.get(RETURN, _NEVER), self.times.get(f"{RETURN} refused", _NEVER))
+
     def _after_solve(self, failed: float) -> float:
         """When a failure of the gateway counts: Solve is given time to tell the reason."""
         return min(failed + GATEWAY_SECONDS, max(self.solved, failed))
 
     def _around(self) -> Iterator[Cause]:
         if self.seen.signalled is not None:
-            yield self.seen.signalled, re.escape("failed to solve: Canceled: context canceled")
+            prefix = "failed to solve: Canceled: " if self.seen.signalled < self.answered else ""
+            yield self.seen.signalled, re.escape(f"{prefix}context canceled")
         if self.seen.lost is not None:
             yield self._lost_at(), ".*(Unavailable: |code = Unavailable ).*"
 

@@ -131,8 +131,9 @@ def _check_left(scene: Scene, seen: Seen, stage: Stage) -> None:
     files = {"ref"}
     if scene.trace == "file":
         files.add("trace")
-    if seen.code == 0 and scene.response:
+    if (seen.code == 0 and scene.response) or (seen.deaf is not None and "metadata" in stage.files()):
         files.add("metadata")
+        assert json.loads(Path(stage.path("metadata")).read_text()) == scene.response
     if "out.tar" in stage.files():
         files.add("out.tar")
         assert Path(stage.path("out.tar")).read_bytes() == scenes.TAR, "half an export"
