@@ -167,6 +167,8 @@ def _run(state: StageState, command: ins.RunCommand, opt: DispatchOpt, lint: Lin
     if command.files and command.prepend_shell:
         first = command.files[0].content.strip().split("\n")
         code += f" ({first[0].rstrip()}{'...' if len(first) > 1 else ''})"
+    for mount in command.parsed:
+        mount.check_target(state.directory)
     args = _with_shell(state, command.cmd_line) if command.prepend_shell else command.cmd_line
     lex = Lex(opt.lex.escape, raw_quotes=True, skip_unset_env=True)
     name = state.prefix(expanded_name(lex, code, state.env), state.platform)

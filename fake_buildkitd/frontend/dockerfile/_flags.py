@@ -62,9 +62,9 @@ class Flags:
                 raise FlagError(f"expecting boolean value for flag {flag}, not: {arg.partition('=')[2]}")
         self._values.setdefault(name, []).append(value)
 
-    def string(self, name: str) -> str:
-        """The flag's value, "" where it is absent."""
-        return self._values.get(name, [""])[0]
+    def string(self, name: str, default: str = "") -> str:
+        """The flag's value, `default` where it is absent."""
+        return self._values.get(name, [default])[0]
 
     def boolean(self, name: str) -> bool | None:
         """The flag's value, None where it is absent."""

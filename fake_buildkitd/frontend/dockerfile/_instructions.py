@@ -2,7 +2,7 @@
 
 Mirrors frontend/dockerfile/instructions (parse.go, commands.go, support.go), v0.32.2.
 
-Differs on purpose: RUN is parsed only so far that its name can be shown, since this daemon runs no processes.
+Differs on purpose: of RUN only its name and its mistakes matter, since this daemon runs no processes.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from fake_buildkitd.frontend.dockerfile._parser import (
     chomp_heredoc_content,
     must_parse_heredoc,
 )
+from fake_buildkitd.frontend.dockerfile._runflags import Mount, check_run_flags, parse_mount
 from fake_buildkitd.frontend.dockerfile._text import SPACE, suggest
 from pybuildkit.golang import duration
 from pybuildkit.golang.errors import BuildkitError, error_text
@@ -187,8 +188,15 @@ class ShellDependentCommand(Command):
     prepend_shell: bool = False
 
 
+@dataclass(kw_only=True)
 class RunCommand(ShellDependentCommand):
-    """RUN."""
+    """RUN; `mounts` are its `--mount` flags as written, `parsed` what they mean once variables have values."""
+
+    mounts: list[str] = field(default_factory=list)
+    parsed: list[Mount] = field(default_factory=list)
+
+    def expand(self, expander: Expander) -> None:
+        self.parsed = [parse_mount(mount, expander) for mount in self.mounts]
 
 
 class CmdCommand(ShellDependentCommand):
@@ -535,8 +543,10 @@ def _json_args(node: Node, args: list[str]) -> list[str]:
 
 
 def _run(node: Node, lint: Linter) -> Command:
-    Flags(node.flags, strings=("network", "security"), lists=("mount", "device"))
-    return RunCommand(cmd_line=_json_args(node, node.args), files=node.heredocs, prepend_shell=not node.json)
+    flags = Flags(node.flags, strings=("network", "security"), lists=("mount", "device"))
+    line = _json_args(node, node.args)
+    mounts = check_run_flags(flags)
+    return RunCommand(cmd_line=line, files=node.heredocs, prepend_shell=not node.json, mounts=mounts)
 
 
 def _cmd(node: Node, lint: Linter) -> Command:
