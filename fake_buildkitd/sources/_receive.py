@@ -249,7 +249,11 @@ async def receive_tree(
             received += sum(map(len, packets))
             answers = receiver.feed(packets)
             if answers:
-                await stream.send_many(answers)
+                try:
+                    await stream.send_many(answers)
+                except (BuildkitError, OSError):
+                    await _hear_out(stream, receiver)
+                    raise
             progress(received, False)
 
     try:
@@ -265,6 +269,21 @@ async def receive_tree(
     finally:
         progress(received, True)
     return receiver.root
+
+
+async def _hear_out(stream: PacketStream, receiver: TreeReceiver) -> None:
+    """Read what the client said before the stream ended: its own error says more than the stream's.
+
+    Raises:
+        fsutil.RemoteError: there was one.
+    """
+    try:
+        while packets := await stream.recv_many():
+            receiver.feed(packets)
+    except fsutil.RemoteError:
+        raise
+    except (BuildkitError, OSError):
+        return
 
 
 async def _last_words(stream: PacketStream, err: BaseException) -> None:

@@ -178,6 +178,7 @@ class _Receive:
                     await self._stream.send_many(packets)
                 except (BuildkitError, OSError):
                     self._broken = True
+                    await asyncio.sleep(_LAST_WORDS_SECONDS)  # the sender's error may be on its way, and says more
                     raise
             elif self._done:
                 return

@@ -7,9 +7,10 @@ from collections.abc import Sequence
 
 import pytest
 
-from fake_buildkitd.sources import TreeReceiver
+from fake_buildkitd.sources import TreeReceiver, receive_tree
 from fake_buildkitd.store import MemoryStore, Node
-from pybuildkit.golang.errors import BuildkitError
+from pybuildkit.golang.context import background
+from pybuildkit.golang.errors import BuildkitError, error_text
 from pybuildkit.third_party import fsutil
 from pybuildkit.third_party.fsutil._packet import (
     END_OF_LIST,
@@ -21,6 +22,7 @@ from pybuildkit.third_party.fsutil._packet import (
     stat_packet,
 )
 from tests.fake_buildkitd.helpers import tree_of
+from tests.third_party.fsutil.streams import Ended
 
 DIR = st.S_IFDIR | 0o755
 
@@ -117,3 +119,12 @@ def test_hostile_senders(packets: list[bytes], reason: str) -> None:
     with pytest.raises((BuildkitError, OSError)) as caught:
         TreeReceiver(MemoryStore(), None).feed(packets)
     assert reason in error_text(caught.value)
+
+
+@pytest.mark.parametrize(("last", "text"), [([error_packet("no")], "error from sender: no"), ([], "stream is closed")])
+async def test_the_clients_error_beats_the_end_of_the_stream(last: list[bytes], text: str) -> None:
+    """A client that fails ends the stream; a request may find it ended before the client's words are read."""
+    stream = Ended([entry("f", size=1)], *([last] if last else []))
+    with pytest.raises((BuildkitError, OSError)) as caught:
+        await receive_tree(background(), stream, MemoryStore(), None, lambda size, done: None)
+    assert error_text(caught.value) == text

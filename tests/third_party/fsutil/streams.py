@@ -83,3 +83,20 @@ class Recorder:
 
     async def recv_many(self) -> list[bytes]:
         return await self._stream.recv_many()
+
+
+class Ended:
+    """A stream that is over for who sends, and still has what came before; a PacketStream."""
+
+    def __init__(self, *arrived: list[bytes]) -> None:
+        self._arrived = deque(arrived)
+
+    async def send_many(self, payloads: Sequence[Payload], /) -> None:
+        """Fail, as on a stream that the other side has ended."""
+        raise Closed("stream is closed")
+
+    async def recv_many(self) -> list[bytes]:
+        """What came before the end, then the end's error."""
+        if not self._arrived:
+            raise Closed("stream is closed")
+        return self._arrived.popleft()

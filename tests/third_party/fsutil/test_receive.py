@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import os
 import struct
@@ -10,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from pybuildkit.golang.errors import BuildkitError
+from pybuildkit.golang.context import background
+from pybuildkit.golang.errors import BuildkitError, error_text
 from pybuildkit.third_party import fsutil
 from pybuildkit.third_party.fsutil import (
     DIFF_CONTENT,
@@ -26,10 +28,14 @@ from pybuildkit.third_party.fsutil import (
     RemoteError,
     Stat,
     SubDirFS,
+    go_mode,
     new_filter_fs,
     new_fs,
+    receive,
 )
+from pybuildkit.third_party.fsutil._packet import error_packet, stat_packet
 from tests.third_party.fsutil.changes import make, shown
+from tests.third_party.fsutil.streams import Ended
 from tests.third_party.fsutil.transfer import outcome, transfer
 
 HOUR = 3600 * 10**9
@@ -261,3 +267,13 @@ async def test_missing_destination(tmp_path: Path) -> None:
         assert isinstance(sender, RemoteError)
         assert "no such file or directory" in str(sender)
         assert receiver is not None
+
+
+@pytest.mark.parametrize(("last", "text"), [([error_packet("no")], "error from sender: no"), ([], "stream is closed")])
+async def test_the_senders_error_beats_the_end_of_the_stream(tmp_path: Path, last: list[bytes], text: str) -> None:
+    """A sender that fails ends the stream; a request may find it ended before the sender's words are read."""
+    stat = stat_packet(Stat(b"f", go_mode(0o100644), size=1))
+    stream = Ended([stat], *([last] if last else []))
+    with pytest.raises((BuildkitError, OSError)) as caught:
+        await asyncio.wait_for(receive(background(), stream, str(tmp_path), ReceiveOpt()), 30)
+    assert error_text(caught.value) == text
