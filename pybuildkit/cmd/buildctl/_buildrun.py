@@ -129,7 +129,10 @@ class BuildRun:
             raise ProgressFdError(f"--progress-fd {fd} is no file descriptor") from None
         if fcntl.fcntl(fd, fcntl.F_GETFL) & os.O_ACCMODE == os.O_RDONLY:
             raise ProgressFdError(f"--progress-fd {fd} is not open for writing")
-        if self.c.string("progress") != "quiet" and _is_same_output(fd, found, self.c.stderr.fd):
+        mode = self.c.string("progress")
+        if mode == "auto":
+            mode = os.environ.get("BUILDKIT_PROGRESS") or mode
+        if mode != "quiet" and _is_same_output(fd, found, self.c.stderr.fd):
             raise ProgressFdError(
                 f"--progress-fd {fd} is where the display goes; use another one, or --progress=rawjson"
             )

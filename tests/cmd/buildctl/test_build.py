@@ -293,7 +293,7 @@ def test_progress_fd_that_is_not_open(case: Case, fd: int) -> None:
     assert case.run("--frontend", "f", f"--progress-fd={fd}") == f"fstat --progress-fd {fd}: bad file descriptor"
 
 
-def test_progress_fd_that_will_not_do(case: Case, tmp_path: Path) -> None:
+def test_progress_fd_that_will_not_do(case: Case, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with open(os.devnull, "rb") as file:
         number = str(file.fileno())
         error = f"--progress-fd {number} is not open for writing"
@@ -307,7 +307,12 @@ def test_progress_fd_that_will_not_do(case: Case, tmp_path: Path) -> None:
         same = ["--frontend", "f", "--progress-fd", str(file.fileno()), "--progress"]
         assert case.run(*same, "plain").startswith(f"--progress-fd {file.fileno()} is where the display goes")
         assert case.run(*same, "quiet") == ""
-    assert json.loads((tmp_path / "log").read_text())["vertexes"][0]["name"] == "one"
+        monkeypatch.setenv("BUILDKIT_PROGRESS", "quiet")
+        assert case.run(*same, "auto") == ""
+        monkeypatch.setenv("BUILDKIT_PROGRESS", "plain")
+        assert case.run(*same, "auto").startswith(f"--progress-fd {file.fileno()} is where the display goes")
+    names = [json.loads(line)["vertexes"][0]["name"] for line in (tmp_path / "log").read_text().splitlines()]
+    assert names == ["one", "one"]
 
 
 def test_progress_fd_and_display_may_both_go_nowhere(case: Case) -> None:

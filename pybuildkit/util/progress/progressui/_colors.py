@@ -72,7 +72,7 @@ def log_lines_from_environment(environ: Mapping[str, str] | None = None) -> int:
     environ = os.environ if environ is None else environ
     if environ.get("NO_COLOR"):
         return TERM_HEIGHT_MIN
-    lines = _parse_int(environ.get("BUILDKIT_TTY_LOG_LINES", ""))
+    lines = parse_int(environ.get("BUILDKIT_TTY_LOG_LINES", ""))
     return min(lines, _MAX_LOG_LINES) if lines is not None and 0 < lines < 1 << 63 else TERM_HEIGHT_MIN
 
 
@@ -134,7 +134,7 @@ def _read_rgb(value: str) -> bytes | None:
 
 
 def _rgb_part(field: str, fields: list[str]) -> int | None:
-    number = _parse_int(field)
+    number = parse_int(field)
     where = f"A field in BUILDKIT_COLORS appears to contain an RGB value that is not %s: {','.join(fields)}"
     if number is None:
         bklog.L.warning(where % "an integer")
@@ -145,7 +145,8 @@ def _rgb_part(field: str, fields: list[str]) -> int | None:
     return number
 
 
-def _parse_int(text: str) -> int | None:
+def parse_int(text: str) -> int | None:
+    """A decimal number of at most 19 characters; None for anything else, with spaces or underscores too."""
     if _INTEGER.fullmatch(text) is None or len(text) > 19:
         return None
     return int(text)

@@ -29,7 +29,7 @@ from pybuildkit.client._graph import SolveStatus, StatusError, VertexWarning
 from pybuildkit.golang import chan
 from pybuildkit.golang.errors import BuildkitError, wrap
 from pybuildkit.util.progress._sink import Output, Sink, descriptor, is_terminal
-from pybuildkit.util.progress.progressui._colors import colors_from_environment, log_lines_from_environment
+from pybuildkit.util.progress.progressui._colors import colors_from_environment, log_lines_from_environment, parse_int
 from pybuildkit.util.progress.progressui._limiter import Limiter
 from pybuildkit.util.progress.progressui._printer import TextMux
 from pybuildkit.util.progress.progressui._trace import Clock, TermHeight, Trace
@@ -395,11 +395,8 @@ async def _receive(ctx: Context, ch: chan.Chan[SolveStatus], due: float) -> tupl
 
 def _rate_from_environment() -> int | None:
     """TTY_DISPLAY_RATE, a number of milliseconds, in nanoseconds; None where it says nothing usable."""
-    try:
-        rate = int(os.environ.get("TTY_DISPLAY_RATE", ""))
-    except ValueError:
-        return None
-    return rate * _MILLISECOND if 0 < rate < 1 << 40 else None
+    rate = parse_int(os.environ.get("TTY_DISPLAY_RATE", ""))
+    return rate * _MILLISECOND if rate is not None and 0 < rate < 1 << 40 else None
 
 
 def steady_clock() -> Clock:

@@ -270,7 +270,7 @@ async def test_plain_ends_with_what_running_steps_said() -> None:
     assert out.data == b"\n".join(lines) + b"\n"
 
 
-@pytest.mark.parametrize("rate", ["0", "-5", "x", "", "99999999999999999999"])
+@pytest.mark.parametrize("rate", ["0", "-5", "x", "", " 5", "1_0", "99999999999999999999"])
 async def test_a_rate_that_cannot_be(rate: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TTY_DISPLAY_RATE", rate)
     assert new_display(Memory(), "plain").tick_interval == 150_000_000
