@@ -94,8 +94,15 @@ class Browser:
         assert "exceptionDetails" not in result, result
         return result["result"].get("value")
 
+    def until(self, expression: str) -> None:
+        """Wait until an expression holds in the page; looked at whenever the page is drawn."""
+        poll = f"new Promise(done => (function look() {{ ({expression}) ? done() : requestAnimationFrame(look) }})())"
+        result = self.call("Runtime.evaluate", expression=poll, awaitPromise=True)
+        assert "exceptionDetails" not in result, result
+
     def click(self, selector: str) -> None:
         """Click in the middle of an element."""
+        self.until(f"document.querySelector({json.dumps(selector)})")
         rect = self.value(
             f"(() => {{ const e = document.querySelector({json.dumps(selector)});"
             " e.scrollIntoView({block: 'center'});"
@@ -250,9 +257,9 @@ def test_a_link_opens_its_step(browser: Browser, tmp_path: Path) -> None:
     failed = step_selector("exporting to image")
     browser.click("#only-critical")
     browser.click("#fold")
-    assert not browser.value(f"document.querySelector('{failed} summary').checkVisibility()")
+    browser.until(f"!document.querySelector('{failed} summary').checkVisibility()")
     browser.click(".failure a")
-    assert browser.value(f"document.querySelector('{failed} .error').checkVisibility()")
+    browser.until(f"document.querySelector('{failed} .error').checkVisibility()")
 
 
 def test_on_paper(browser: Browser, tmp_path: Path) -> None:
