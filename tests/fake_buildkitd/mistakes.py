@@ -473,6 +473,78 @@ _OPTIONS: list[tuple[str, str, dict[str, str]]] = [
     ),
 ]
 
+_PLAIN = "FROM scratch\nCOPY a.txt /\n"
+
+# Options and their values, for a Dockerfile without a mistake.
+_VALUES: dict[str, list[str]] = {
+    "add-hosts": [
+        "foo",
+        "a=1.2.3",
+        "a=01.2.3.4",
+        "a=fe80::1%eth0",
+        "a=host-gateway",
+        'a="b',
+        "A=::1,b=FOO",
+        "a=1.2.3.4",
+    ],
+    "ulimit": [
+        "nofile",
+        "nofile=x",
+        "foo=1",
+        "nofile=5:3",
+        "nofile=5:-1",
+        "nofile=-1:5",
+        "nofile=x:y",
+        "nofile=1:2:3",
+        "nofile=1024,nproc=3:4",
+        "nofile=1,",
+    ],
+    "shm-size": ["x", "64m", "-1", "65536", "9223372036854775808"],
+    "memory": ["x", "0", "-1", "1048576"],
+    "memswap": ["x", "0", "-1", "-2"],
+    "cpushares": ["-1", "0", "2"],
+    "cpuperiod": ["x", "0", "100000"],
+    "cpuquota": ["1.5", "-5", "50000"],
+    "cpusetcpus": ["a", "-1", "3-1", "0-9999", "9999", "0-3, 7", "1-", "1--2"],
+    "cpusetmems": ["a", "3-1", "0"],
+    "force-network-mode": ["foo", "none", "host", "sandbox"],
+    "image-resolve-mode": ["foo", "default", "pull", "local"],
+    "platform": ["linux/amd64,", ",", "foo/bar/baz/q"],
+    "multi-platform": ["maybe", "0"],
+    "cache-imports": ["x", "{}", "[1]", "1", '"a"', "true", "null", "[]", '[{"Type":1}]', '[{"Attrs":[]}]', "[{},"],
+    "context": ["nope", "./d", "d", "foo://bar", "file:///x", "github.com"],
+    "contextkey": ["zz"],
+    "contextsubdir": ["d"],
+    "frontend.caps": ["x", "x+forward", "moby.buildkit.frontend.inputs", "moby.buildkit.frontend.inputs+forward"],
+    "override-copy-image": ["x"],
+    "build-arg:BUILDKIT_DISABLE_FILEOP": ["1", "x", "false"],
+    "build-arg:BUILDKIT_MULTI_PLATFORM": ["x", "0"],
+    "build-arg:BUILDKIT_CONTEXT_KEEP_GIT_DIR": ["x"],
+    "build-arg:BUILDKIT_DOCKERFILE_CHECK": ["foo", "skip=Foo;error=x"],
+    "build-arg:SOURCE_DATE_EPOCH": ["x"],
+    "attest:foo": ["", "a=b"],
+    "no-cache": ["x,y"],
+}
+
+# Several mistakes: which of them is told.
+_TOGETHER: list[dict[str, str]] = [
+    {"image-resolve-mode": "x", "platform": ","},
+    {"image-resolve-mode": "x", "add-hosts": "y"},
+    {"shm-size": "x", "add-hosts": "y"},
+    {"shm-size": "x", "ulimit": "y"},
+    {"memory": "x", "ulimit": "y"},
+    {"memory": "x", "cpusetmems": "y"},
+    {"memory": "x", "force-network-mode": "y"},
+    {"multi-platform": "x", "force-network-mode": "y"},
+    {"multi-platform": "x", "cache-imports": "y"},
+    {"build-arg:BUILDKIT_DOCKERFILE_CHECK": "foo", "cache-imports": "y"},
+    {"frontend.caps": "x", "build-arg:BUILDKIT_DOCKERFILE_CHECK": "foo"},
+    {"frontend.caps": "x", "filename": "nope"},
+    {"frontend.caps": "x+forward", "filename": "nope"},
+    {"contextkey": "zz", "zz": "./d"},
+    {"memory": "", "shm-size": "", "ulimit": "", "add-hosts": "", "cpusetcpus": ""},
+]
+
 
 def _cases() -> list[Case]:
     made = [
@@ -483,6 +555,12 @@ def _cases() -> list[Case]:
     extra = {"broken.tar.gz": "\x1f\x8bnope"}
     made += [Case(f"file: {name}", text, {**extra} if "broken" in text else {}) for name, text in _WHOLE.items()]
     made += [Case(f"option: {name}", text, options=options) for name, text, options in _OPTIONS]
+    made += [
+        Case(f"value: {key}={value}", _PLAIN, options={key: value})
+        for key, values in _VALUES.items()
+        for value in values
+    ]
+    made += [Case(f"together: {', '.join(map('='.join, each.items()))}", _PLAIN, options=each) for each in _TOGETHER]
     return made
 
 

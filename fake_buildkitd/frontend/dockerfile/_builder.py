@@ -52,10 +52,12 @@ async def build(
     Raises:
         BuildkitError: with the lines of the Dockerfile, where the fault lies in it.
     """
-    _check_caps(opts.get("frontend.caps", ""))
     options = BuildOptions(opts)
+    refused = _check_caps(opts.get("frontend.caps", ""))
     files = BuildFiles(bridge, options, inputs)
     data = await files.read_dockerfile(ctx)
+    if refused is not None:
+        raise refused
     text = data.decode("utf-8", "surrogateescape")
     request = opts.get("requestid")
     if request is not None:
@@ -67,13 +69,22 @@ async def build(
         raise placed from placed.__cause__
 
 
-def _check_caps(wanted: str) -> None:
+def _check_caps(wanted: str) -> BuildkitError | None:
+    """Refuse what no frontend of this daemon can; gives the refusal where another frontend could be asked first.
+
+    Raises:
+        UnsupportedFrontendCapError: at least one is asked of this frontend.
+    """
+    refused: BuildkitError | None = None
     for cap in filter(None, wanted.split(",")):
         name = cap.partition("+")[0]
-        if name not in _CAPS:
-            err = UnsupportedFrontendCapError(None, errdefs_pb2.FrontendCap(name=name))
-            refused = wrap_code(err, Code.UNIMPLEMENTED)
+        if name in _CAPS:
+            continue
+        err = UnsupportedFrontendCapError(None, errdefs_pb2.FrontendCap(name=name))
+        refused = wrap_code(err, Code.UNIMPLEMENTED)
+        if "+forward" not in cap:
             raise refused
+    return refused
 
 
 def _with_sources(err: BuildkitError, source_map: llb.SourceMap | None) -> BuildkitError:

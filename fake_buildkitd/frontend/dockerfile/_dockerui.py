@@ -13,20 +13,22 @@ from collections.abc import Mapping, Sequence
 from fake_buildkitd.errors import UnsupportedError
 from fake_buildkitd.frontend._bridge import Bridge, Ref
 from fake_buildkitd.frontend.dockerfile._linter import LintConfig, parse_lint_options
+from fake_buildkitd.frontend.dockerfile._options import (
+    OptionError,
+    check_cache_imports,
+    check_removed,
+    check_run_options,
+    is_remote_context,
+    parse_platforms,
+)
 from fake_buildkitd.frontend.dockerfile._text import SPACE, clean
 from pybuildkit.client import llb
 from pybuildkit.golang.context import Context
 from pybuildkit.golang.errors import BuildkitError, wrap
 from pybuildkit.golang.strconv import parse_bool
 from pybuildkit.solver.pb import ops_pb2 as pb
-from pybuildkit.third_party import platforms
-from pybuildkit.third_party.platforms import Platform
 
 IGNORE_FILE = ".dockerignore"
-
-
-class OptionError(BuildkitError):
-    """A build option that cannot be read."""
 
 
 def read_ignore_file(text: str) -> list[str]:
@@ -60,7 +62,13 @@ class BuildOptions:
     """
 
     def __init__(self, opts: Mapping[str, str]) -> None:
+        check_removed(opts)
         self.opts = dict(opts)
+        self.platforms = parse_platforms(opts.get("platform", ""))
+        check_run_options(opts)
+        self.no_cache = self._no_cache()
+        self.multi_platform = self._multi_platform()
+        check_cache_imports(opts.get("cache-imports", ""))
         self.build_args = self._prefixed("build-arg:")
         self.labels = self._prefixed("label:")
         self.target = self.opts.get("target", "")
@@ -68,23 +76,11 @@ class BuildOptions:
         self.dockerfile_key = self.opts.get("dockerfilekey", "dockerfile")
         self.context_key = "context"
         self.force_dockerfile = "dockerfilekey" in self.opts
-        self.platforms = self._platforms()
-        self.multi_platform = self._multi_platform()
-        self.no_cache = self._no_cache()
         self.lint_config = self._lint_config()
         self._refuse()
 
     def _prefixed(self, prefix: str) -> dict[str, str]:
         return {key.removeprefix(prefix): value for key, value in self.opts.items() if key.startswith(prefix)}
-
-    def _platforms(self) -> list[Platform]:
-        found: list[Platform] = []
-        for text in filter(None, self.opts.get("platform", "").split(",")):
-            try:
-                found.append(platforms.normalize(platforms.parse(text)))
-            except BuildkitError as err:
-                raise wrap(err, f"failed to parse target platform {text}") from err
-        return found
 
     def _multi_platform(self) -> bool:
         several = len(self.platforms) > 1
@@ -116,7 +112,7 @@ class BuildOptions:
 
     def _refuse(self) -> None:
         context = self.opts.get(self.opts.get("contextkey", "context"), "")
-        if context:
+        if is_remote_context(context):
             raise UnsupportedError(f"context {context}: this daemon takes local contexts only")
 
     def is_no_cache(self, stage: str) -> bool:
@@ -228,7 +224,8 @@ class BuildFiles:
         """The context's state."""
         name = self._options.context_key
         if name in self._inputs:
-            return llb.new_state(llb.new_definition_op(self._inputs[name]))
+            state = llb.new_state(llb.new_definition_op(self._inputs[name]))
+            return _subdirectory(state, self._options.opts.get("contextsubdir"))
         options: list[llb.LocalOption] = [
             llb.session_id(self._session(name)),
             llb.exclude_patterns(list(ignored)),
@@ -238,3 +235,10 @@ class BuildFiles:
         if paths:
             options.append(llb.follow_paths(list(paths)))
         return llb.local(name, *options)
+
+
+def _subdirectory(state: llb.State, path: str | None) -> llb.State:
+    """A directory of a tree as a tree of its own; the tree where none is named."""
+    if path is None:
+        return state
+    return llb.scratch().file(llb.copy(state, path, "/", llb.CopyInfo(copy_dir_contents_only=True)))
