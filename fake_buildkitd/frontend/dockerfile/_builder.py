@@ -2,8 +2,8 @@
 
 Mirrors frontend/dockerfile/builder/build.go and frontend/dockerui/build.go, v0.32.2.
 
-Differs on purpose: a `syntax` directive does not fetch another frontend, this one answers; sub-requests other than
-the list of targets and the description of themselves are refused.
+Differs on purpose: a `syntax` directive, or BUILDKIT_SYNTAX, does not fetch another frontend, this one answers; the
+sub-request convertllb is refused.
 """
 
 from __future__ import annotations
@@ -19,10 +19,17 @@ from fake_buildkitd.frontend.dockerfile._dispatch import to_pb_ranges
 from fake_buildkitd.frontend.dockerfile._dockerui import BuildFiles, BuildOptions
 from fake_buildkitd.frontend.dockerfile._image import Image
 from fake_buildkitd.frontend.dockerfile._linter import Rule, Warn, format_short
+from fake_buildkitd.frontend.dockerfile._lintresult import LintResult
 from fake_buildkitd.frontend.dockerfile._location import LocationError, Range
 from fake_buildkitd.frontend.dockerfile._namedcontext import NamedContexts
-from fake_buildkitd.frontend.dockerfile._state import NamedContext
-from fake_buildkitd.frontend.dockerfile._subrequest import handle_subrequest
+from fake_buildkitd.frontend.dockerfile._state import NamedContext, StageState
+from fake_buildkitd.frontend.dockerfile._subrequest import (
+    LINT,
+    OUTLINE,
+    handle_subrequest,
+    lint_answer,
+    outline_answer,
+)
 from pybuildkit.client import llb
 from pybuildkit.client._graph import VertexWarning
 from pybuildkit.golang import json
@@ -59,11 +66,16 @@ async def build(
     if refused is not None:
         raise refused
     text = data.decode("utf-8", "surrogateescape")
+    builder = _Builder(ctx, bridge, options, files, text, inputs)
     request = opts.get("requestid")
+    if request == LINT:
+        return await builder.lint()
+    if request == OUTLINE:
+        return outline_answer(await builder.target(), data)
     if request is not None:
         return handle_subrequest(request, data, text)
     try:
-        return await _Builder(ctx, bridge, options, files, text, inputs).run()
+        return await builder.run()
     except BuildkitError as err:
         placed = _with_sources(err, files.source_map)
         raise placed from placed.__cause__
@@ -135,26 +147,46 @@ class _Builder:
         exported: list[dict[str, object]] = []
         targets: list[Platform | None] = list(self.options.platforms) or [None]
         for number, target in enumerate(targets):
-            opt = ConvertOpt(
-                build_args=self.options.build_args,
-                labels=self.options.labels,
-                target=self.options.target,
-                no_cache=self.options.is_no_cache,
-                target_platform=target,
-                multi_platform=self.options.multi_platform,
-                source_map=self.files.source_map,
-                main_context=self.files.main_context,
-                resolve_image=self._resolve_image,
-                named_context=self._named_context,
-                warn=self._warn() if number == 0 else None,
-                lint_config=self.options.lint_config,
-            )
-            converter = await self._in_thread(lambda opt=opt: _prepared(self.text, opt))  # type: ignore[misc]  # bound now
-            ignored = await self.files.ignore_patterns(self.ctx)
-            converted = await self._in_thread(lambda c=converter, i=ignored: c.finish(i))  # type: ignore[misc]  # bound now
+            converted = await self._convert(self._options(self._warn() if number == 0 else None, target=target))
             await self._add(result, exported, target, converted)
         result.metadata[KEY_PLATFORMS] = json.marshal({"Platforms": exported}).encode()
         return result
+
+    async def lint(self) -> FrontendResult:
+        """What the checks say of the target, or of all stages where none is named, instead of a build."""
+        assert self.files.source_map is not None
+        result = LintResult(_source_info(self.files.source_map))
+        try:
+            await self._convert(self._options(result.add, all_stages=not self.options.target))
+        except BuildkitError as err:
+            result.error = err
+        return lint_answer(result)
+
+    async def target(self) -> StageState:
+        """The stage to build, with all that is known of it."""
+        return (await self._convert(self._options(self._warn()))).target
+
+    def _options(self, warn: Warn | None, *, target: Platform | None = None, all_stages: bool = False) -> ConvertOpt:
+        return ConvertOpt(
+            build_args=self.options.build_args,
+            labels=self.options.labels,
+            target=self.options.target,
+            no_cache=self.options.is_no_cache,
+            target_platform=target,
+            multi_platform=self.options.multi_platform,
+            source_map=self.files.source_map,
+            main_context=self.files.main_context,
+            resolve_image=self._resolve_image,
+            named_context=self._named_context,
+            warn=warn,
+            lint_config=self.options.lint_config,
+            all_stages=all_stages,
+        )
+
+    async def _convert(self, opt: ConvertOpt) -> Converted:
+        converter = await self._in_thread(lambda: _prepared(self.text, opt))
+        ignored = await self.files.ignore_patterns(self.ctx)
+        return await self._in_thread(lambda: converter.finish(ignored))
 
     async def _in_thread(self, work: Callable[[], T]) -> T:
         """Run a step of the conversion beside the loop, and show what it had to tell."""

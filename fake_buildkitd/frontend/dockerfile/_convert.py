@@ -19,6 +19,7 @@ from fake_buildkitd.frontend.dockerfile._dispatch import DispatchOpt, dispatch, 
 from fake_buildkitd.frontend.dockerfile._image import Image, empty_image, read_image
 from fake_buildkitd.frontend.dockerfile._linter import LintConfig, Linter, Warn, parse_lint_options
 from fake_buildkitd.frontend.dockerfile._location import LocationError, Range, set_location, with_location
+from fake_buildkitd.frontend.dockerfile._outline import Capture
 from fake_buildkitd.frontend.dockerfile._parser import parse, parse_directive
 from fake_buildkitd.frontend.dockerfile._shell import Lex
 from fake_buildkitd.frontend.dockerfile._state import (
@@ -156,6 +157,7 @@ class Converter:
         self.states = StageStates()
         self.epoch: int | None = None
         self.declared: set[str] = set()
+        self.capture = Capture()
         self.build_args = dict(opt.build_args)
 
     def prepare(self) -> None:
@@ -211,16 +213,20 @@ class Converter:
     def _meta_args(
         self, args: dict[str, str], commands: Sequence[ins.ArgCommand], given: Mapping[str, str]
     ) -> dict[str, str]:
+        self.capture = Capture()
         for command in commands:
             for arg in command.args:
                 self.declared.add(arg.key)
                 value = given.get(arg.key)
+                deps: set[str] = set()
                 if value is None and arg.value is not None:
                     try:
-                        value = self.lex.process_word(arg.value, args)
+                        expansion = self.lex.process(arg.value, args)
                     except BuildkitError as err:
                         placed = with_location(err, command.location)
                         raise placed from placed.__cause__
+                    value, deps = expansion.result, expansion.matched
+                self.capture.add_arg(arg.key, value or "", arg.doc_comment, command.location, deps)
                 if value is not None:
                     args.pop(arg.key, None)
                     args[arg.key] = value
@@ -240,28 +246,32 @@ class Converter:
     def _add_stages(self, stages: Sequence[ins.Stage]) -> None:
         for number, parsed in enumerate(stages):
             lint = self.lint.with_comments(parsed.comments)
-            stage = replace(parsed, base_name=self._base_name(parsed, lint))
+            name, used = self._base_name(parsed, lint)
+            stage = replace(parsed, base_name=name)
             state = StageState(
                 stage=stage,
                 name=stage.name or f"stage-{number}",
                 prefix_platform=self.opt.multi_platform,
                 epoch=self.epoch,
+                capture=self.capture.clone(),
             )
             if stage.platform:
-                state.platform = self._stage_platform(stage, lint)
+                state.platform, more = self._stage_platform(stage, lint)
+                used |= more
             if stage.name:
                 state.context = self.opt.named_context(stage.name, state.platform)
             self.states.add(state)
             if state.context is not None:
                 state.base = None
                 continue
+            state.capture.use(used)
             counted = (ins.CopyCommand, ins.RunCommand, ins.WorkdirCommand)
             state.total = sum(isinstance(command, counted) for command in stage.commands)
             if stage.base_name != "scratch" and state.base is None:
                 state.total += 1
             state.ignore_cache = self.opt.no_cache(stage.name)
 
-    def _base_name(self, stage: ins.Stage, lint: Linter) -> str:
+    def _base_name(self, stage: ins.Stage, lint: Linter) -> tuple[str, set[str]]:
         try:
             expansion = self.lex.process(stage.base_name, self.args)
         except BuildkitError as err:
@@ -270,9 +280,9 @@ class Converter:
         validate.report_unused_from_args([*self.declared, *self.args], expansion.unmatched, stage.location, lint)
         if not expansion.result:
             raise with_location(ConvertError(f"base name ({stage.base_name}) should not be blank"), stage.location)
-        return expansion.result
+        return expansion.result, set(expansion.matched)
 
-    def _stage_platform(self, stage: ins.Stage, lint: Linter) -> Platform:
+    def _stage_platform(self, stage: ins.Stage, lint: Linter) -> tuple[Platform, set[str]]:
         try:
             expansion = self.lex.process(stage.platform, self.args)
         except BuildkitError as err:
@@ -286,7 +296,7 @@ class Converter:
             located = with_location(empty, stage.location)
             raise self._suggest_any(located, expansion.unmatched)
         try:
-            return platforms.parse(expansion.result)
+            return platforms.parse(expansion.result), set(expansion.matched)
         except BuildkitError as err:
             failed = self._suggest_any(err, expansion.unmatched)
             wrapped = wrap(failed, f"failed to parse platform {stage.platform}")

@@ -2,12 +2,13 @@
 
 Mirrors dispatch and its functions in frontend/dockerfile/dockerfile2llb/convert.go, v0.32.2.
 
-Differs on purpose: RUN becomes an operation that this daemon then refuses to run, with its name and place; its
-mounts are not looked at.
+Differs on purpose: RUN becomes an operation that this daemon then refuses to run, with its name and place; of its
+mounts only the names of secrets and agents are kept.
 """
 
 from __future__ import annotations
 
+import posixpath
 import signal
 from collections.abc import Callable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
@@ -19,6 +20,8 @@ from fake_buildkitd.frontend.dockerfile import _validate as validate
 from fake_buildkitd.frontend.dockerfile._expose import parse_ports
 from fake_buildkitd.frontend.dockerfile._linter import Linter
 from fake_buildkitd.frontend.dockerfile._location import Range
+from fake_buildkitd.frontend.dockerfile._outline import Known, Service
+from fake_buildkitd.frontend.dockerfile._runflags import Mount
 from fake_buildkitd.frontend.dockerfile._shell import Lex, ShellError
 from fake_buildkitd.frontend.dockerfile._state import ConvertError, StageCommand, StageState
 from fake_buildkitd.frontend.dockerfile._text import join, normalize_path
@@ -169,6 +172,7 @@ def _run(state: StageState, command: ins.RunCommand, opt: DispatchOpt, lint: Lin
         code += f" ({first[0].rstrip()}{'...' if len(first) > 1 else ''})"
     for mount in command.parsed:
         mount.check_target(state.directory)
+        _capture_service(state, mount, command)
     args = _with_shell(state, command.cmd_line) if command.prepend_shell else command.cmd_line
     lex = Lex(opt.lex.escape, raw_quotes=True, skip_unset_env=True)
     name = state.prefix(expanded_name(lex, code, state.env), state.platform)
@@ -177,6 +181,17 @@ def _run(state: StageState, command: ins.RunCommand, opt: DispatchOpt, lint: Lin
         options.append(llb.ignore_cache)
     state.state = state.state.dir(state.directory).run(llb.args(args or [""]), *options).root()
     _commit(state, "RUN " + " ".join(args), layer=True, with_state=True)
+
+
+def _capture_service(state: StageState, mount: Mount, command: ins.RunCommand) -> None:
+    if not mount.is_service:
+        return
+    if mount.type == "ssh" and mount.source:
+        raise ConvertError("ssh does not support source")
+    name = mount.id or "default"
+    if mount.type == "secret":
+        name = mount.source or mount.id or posixpath.basename(mount.target.rstrip("/"))
+    state.capture.add_service(mount.type, Service(name, mount.required, command.location))
 
 
 def _with_shell(state: StageState, args: Sequence[str]) -> list[str]:
@@ -307,14 +322,20 @@ def _arg(state: StageState, command: ins.ArgCommand, opt: DispatchOpt, lint: Lin
     for declared in command.args:
         validate.report_secret("ARG", declared.key, command.location, lint)
         arg = ins.Arg(declared.key, declared.value, declared.doc_comment)
+        inherited = False
         if arg.key in opt.build_args:
             arg.value = opt.build_args[arg.key]
         elif arg.value is None:
             arg.value = opt.global_args.get(arg.key)
+            inherited = arg.value is not None
         else:
             arg.value = _expand_word(state, command, opt.lex, arg.value, lint)
         if arg.value is not None and arg.key not in validate.NON_ENV_ARGS:
             state.set_env(arg.key, arg.value)
+        if not inherited:
+            known = Known(arg.key, arg.value or "", arg.doc_comment, command.location)
+            state.capture.args[arg.key] = known
+        state.capture.use([arg.key])
         state.build_args.append(arg)
         texts.append(arg.key if arg.value is None else f"{arg.key}={arg.value}")
     _commit(state, "ARG " + " ".join(texts))

@@ -69,6 +69,7 @@ class BuildOptions:
         self.no_cache = self._no_cache()
         self.multi_platform = self._multi_platform()
         check_cache_imports(opts.get("cache-imports", ""))
+        _check_attestations(opts)
         self.build_args = self._prefixed("build-arg:")
         self.labels = self._prefixed("label:")
         self.target = self.opts.get("target", "")
@@ -120,6 +121,19 @@ class BuildOptions:
         if not self.no_cache:
             return self.no_cache is not None
         return any(name.lower() == stage.lower() for name in self.no_cache)
+
+
+def _check_attestations(opts: Mapping[str, str]) -> None:
+    """Refuse attestations of an unknown kind; provenance is the daemon's own business."""
+    wanted = {
+        key: value
+        for key, value in opts.items()
+        if key.startswith(("attest:", "build-arg:BUILDKIT_ATTEST_")) and not key.lower().endswith("provenance")
+    }
+    if wanted:
+        from fake_buildkitd import attestations
+
+        attestations.parse(wanted)
 
 
 class BuildFiles:

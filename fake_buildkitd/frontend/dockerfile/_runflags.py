@@ -44,6 +44,7 @@ class Mount:
     target: str = ""
     id: str = ""
     sharing: str = ""
+    required: bool = False
     owner: tuple[str, ...] = ()
 
     @property
@@ -119,6 +120,7 @@ def parse_mount(text: str, expander: Callable[[str], str]) -> Mount:
             _set(mount, key, expander(value), field)
         elif key == "required":
             _require_service(mount, key)
+            mount.required = True
         elif key not in _ALONE:
             raise RunFlagError(f"invalid field '{field}' must be a key=value pair")
     _judge(mount)
@@ -145,7 +147,7 @@ def _set(mount: Mount, key: str, value: str, field: str) -> None:
         _boolean(key, value)
     elif key == "required":
         _require_service(mount, key)
-        _boolean(key, value)
+        mount.required = _boolean(key, value)
     elif key == "size":
         if mount.type != "tmpfs":
             raise RunFlagError(f"unexpected key '{key}' for mount type '{mount.type}'")
@@ -171,9 +173,9 @@ def _one_of(value: str, allowed: tuple[str, ...], what: str) -> str:
     return value.lower()
 
 
-def _boolean(key: str, value: str) -> None:
+def _boolean(key: str, value: str) -> bool:
     try:
-        parse_bool(value)
+        return parse_bool(value)
     except NumError:
         raise RunFlagError(f"invalid value for {key}: {value}") from None
 

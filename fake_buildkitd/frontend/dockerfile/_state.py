@@ -13,6 +13,7 @@ from typing import Protocol
 from fake_buildkitd.frontend.dockerfile._image import Image
 from fake_buildkitd.frontend.dockerfile._instructions import Arg, Command, Stage
 from fake_buildkitd.frontend.dockerfile._location import Range
+from fake_buildkitd.frontend.dockerfile._outline import Capture
 from fake_buildkitd.frontend.dockerfile._text import clean
 from pybuildkit.client import llb
 from pybuildkit.golang.errors import BuildkitError
@@ -65,6 +66,7 @@ class StageState:
     deps: dict[StageState, Command] = field(default_factory=dict)
     commands: list[StageCommand] = field(default_factory=list)
     build_args: list[Arg] = field(default_factory=list)
+    capture: Capture = field(default_factory=Capture)
     context_paths: set[str] = field(default_factory=set)
     total: int = 0
     index: int = 0
@@ -153,6 +155,7 @@ class StageStates:
         base = self._by_name.get(stage.stage.base_name)
         if base is not None:
             stage.base = base
+            stage.capture = base.capture.clone()
         if stage.stage.name:
             self._by_name[stage.stage.name.lower()] = stage
 

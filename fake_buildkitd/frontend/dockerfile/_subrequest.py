@@ -1,6 +1,6 @@
-"""Questions about a Dockerfile instead of a build: the list of its targets, and which questions there are.
+"""Questions about a Dockerfile instead of a build: its targets, a target's outline, its checks, and what can be asked.
 
-Mirrors frontend/dockerui/requests.go and frontend/subrequests, v0.32.2, without outline, lint and convertllb.
+Mirrors frontend/dockerui/requests.go and frontend/subrequests, v0.32.2, without convertllb.
 """
 
 from __future__ import annotations
@@ -8,18 +8,23 @@ from __future__ import annotations
 from fake_buildkitd.frontend._bridge import FrontendResult
 from fake_buildkitd.frontend.dockerfile._instructions import parse_instructions
 from fake_buildkitd.frontend.dockerfile._linter import Linter
-from fake_buildkitd.frontend.dockerfile._location import Range
+from fake_buildkitd.frontend.dockerfile._lintresult import LintResult
+from fake_buildkitd.frontend.dockerfile._outline import location_json, outline_of, table
 from fake_buildkitd.frontend.dockerfile._parser import parse
+from fake_buildkitd.frontend.dockerfile._state import StageState
 from pybuildkit.golang import json
 from pybuildkit.solver.errdefs import UnsupportedSubrequestError, errdefs_pb2
 
 VERSION = "1.0.0"
 DESCRIBE = "frontend.subrequests.describe"
 TARGETS = "frontend.targets"
+OUTLINE = "frontend.outline"
+LINT = "frontend.lint"
+_TARGET_OPTION = {"name": "target", "description": "Target build stage"}
 
 
 def handle_subrequest(request: str, data: bytes, text: str) -> FrontendResult:
-    """The answer to a question.
+    """The answer to a question that needs no conversion.
 
     Raises:
         UnsupportedSubrequestError: nobody here answers it.
@@ -31,16 +36,27 @@ def handle_subrequest(request: str, data: bytes, text: str) -> FrontendResult:
     raise UnsupportedSubrequestError(None, errdefs_pb2.Subrequest(name=request))
 
 
-def _answer(value: object, rows: list[list[str]]) -> FrontendResult:
-    widths = [max(len(row[column]) for row in rows) + 1 for column in range(len(rows[0]) - 1)]
-    lines = ["".join(cell.ljust(width) for cell, width in zip(row, widths, strict=False)) + row[-1] for row in rows]
+def answer(value: object, text: str) -> FrontendResult:
+    """An answer for programs and for people."""
     return FrontendResult(
         metadata={
             "result.json": json.marshal_indent(value, "", "  ").encode("utf-8", "surrogateescape"),
-            "result.txt": "".join(f"{line}\n" for line in lines).encode("utf-8", "surrogateescape"),
+            "result.txt": text.encode("utf-8", "surrogateescape"),
             "version": VERSION.encode(),
         }
     )
+
+
+def lint_answer(result: LintResult) -> FrontendResult:
+    """The answer to LINT, with the status that a command ends with for it."""
+    given = answer(result.to_json(), result.to_text())
+    given.metadata["result.statuscode"] = result.status().encode()
+    return given
+
+
+def outline_answer(target: StageState, data: bytes) -> FrontendResult:
+    """The answer to OUTLINE."""
+    return answer(*outline_of(target, data))
 
 
 def _describe() -> FrontendResult:
@@ -57,6 +73,7 @@ def _describe() -> FrontendResult:
             "refs": None,
         }
         for name, description, opts in (
+            (OUTLINE, "List all parameters current build target supports", [_TARGET_OPTION]),
             (TARGETS, "List all targets current build supports", []),
             (DESCRIBE, "List available subrequest types", None),
         )
@@ -65,12 +82,10 @@ def _describe() -> FrontendResult:
     rows += [
         [str(request["name"]).removeprefix("frontend."), VERSION, str(request["description"])] for request in requests
     ]
-    return _answer(requests, rows)
+    return answer(requests, table(rows, 1))
 
 
 def _targets(data: bytes, text: str) -> FrontendResult:
-    from base64 import b64encode
-
     stages, _ = parse_instructions(parse(text), Linter())
     targets: list[dict[str, object]] = []
     rows = [["TARGET", "DESCRIPTION"]]
@@ -84,12 +99,8 @@ def _targets(data: bytes, text: str) -> FrontendResult:
             "platform": stage.platform,
         }
         target = {key: value for key, value in fields.items() if value}
-        target["location"] = {"ranges": [_range(line) for line in stage.location]}
+        target |= location_json(stage.location)
         targets.append(target)
         name = f"{stage.name} (default)" if stage.name and default else stage.name or ("(default)" if default else "")
         rows.append([name, stage.doc_comment])
-    return _answer({"targets": targets or None, "sources": [b64encode(data).decode()]}, rows)
-
-
-def _range(line: Range) -> dict[str, object]:
-    return {"start": {"line": line.start}, "end": {"line": line.end}}
+    return answer({"targets": targets or None, "sources": [data]}, table(rows, 1))
