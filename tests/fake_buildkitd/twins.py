@@ -1,6 +1,7 @@
 """What a daemon makes of a Dockerfile, in a form that two daemons can be compared by.
 
-    python -m tests.fake_buildkitd.twins ADDR        records `recorded.json` and `mistakes.json` from a real daemon
+    python -m tests.fake_buildkitd.twins ADDR        records `recorded.json`, `mistakes.json` and `good.json` from
+                                                     a real daemon
 
 The recorded answers are BuildKit v0.32.2's.
 """
@@ -18,6 +19,7 @@ import tarfile
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from pybuildkit.client import Client
 from pybuildkit.client._client import new
@@ -28,11 +30,13 @@ from pybuildkit.rpc import Buffer
 from pybuildkit.solver.errdefs import print_source, sources
 from pybuildkit.third_party import fsutil
 from tests.fake_buildkitd.dockerfiles import CASES, CONTEXT, Case, Content
+from tests.fake_buildkitd.good import GOOD
 from tests.fake_buildkitd.helpers import solve
 from tests.fake_buildkitd.mistakes import MISTAKES
 
 RECORDED = Path(__file__).with_name("recorded.json")
 RECORDED_MISTAKES = Path(__file__).with_name("mistakes.json")
+RECORDED_GOOD = Path(__file__).with_name("good.json")
 _TIME = 1_500_000_000
 _OWN = [
     (re.compile(r"ref [a-z0-9]+::[a-z0-9]+"), "ref X"),
@@ -157,6 +161,47 @@ def _tree(data: bytes) -> dict[str, list[object]]:
     return found
 
 
+async def describe_image(client: Client, case: Case) -> Observed:
+    """What a daemon makes of a case as an image: `observe`, and the configuration without times and digests."""
+    observed = await observe(client, case)
+    if observed["error"]:
+        return observed
+    with tempfile.TemporaryDirectory() as folder:
+        fs = fsutil.new_fs(str(make_context(Path(folder), case)))
+        out = _Memory()
+        opt = SolveOpt(
+            frontend="dockerfile.v0",
+            frontend_attrs={**case.options},
+            local_mounts={"context": fs, "dockerfile": fs},
+            exports=[ExportEntry(type="oci", output=lambda md: out)],
+            shared_key=hashlib.sha256(case.name.encode()).hexdigest(),
+        )
+        built = await solve(client, opt)
+    if built.error is not None:
+        raise built.error
+    return {**observed, "image": _configuration(bytes(out.data))}
+
+
+def _configuration(data: bytes) -> object:
+    with tarfile.open(fileobj=io.BytesIO(data)) as archive:
+
+        def blob(descriptor: Mapping[str, str]) -> dict[str, Any]:
+            file = archive.extractfile("blobs/" + descriptor["digest"].replace(":", "/"))
+            assert file is not None
+            value: dict[str, Any] = json.load(file)
+            return value
+
+        index = archive.extractfile("index.json")
+        assert index is not None
+        manifest = blob(json.load(index)["manifests"][0])
+        config = blob(manifest["config"])
+    config.pop("created", None)
+    for entry in config["history"] or ():
+        entry.pop("created", None)
+    config["rootfs"]["diff_ids"] = len(config["rootfs"]["diff_ids"] or ())
+    return config
+
+
 async def complain(client: Client, case: Case) -> Observed:
     """What a daemon says of a Dockerfile with a mistake: `observe` without what is empty, and the marked lines."""
     observed = await observe(client, case, printed=True)
@@ -170,6 +215,7 @@ async def record(addr: str) -> dict[Path, dict[str, Observed]]:
         return {
             RECORDED: {case.name: await observe(client, case) for case in CASES},
             RECORDED_MISTAKES: {case.name: await complain(client, case) for case in MISTAKES},
+            RECORDED_GOOD: {case.name: await describe_image(client, case) for case in GOOD},
         }
 
 
