@@ -500,6 +500,8 @@ class Job:
     async def _export(self, ctx: Context, index: int, exporter: Exporter, source: ExportContext) -> dict[str, str]:
         writer = self.writer(exporter.name, f"{self.session_id}-export-{index}")
         done = writer.start()
+        if index == 0:
+            self._warn_of_platforms(writer, source)
         try:
             response = await exporter.export(ctx, source, writer)
         except BaseException as err:
@@ -507,6 +509,16 @@ class Job:
             raise
         done(None)
         return response
+
+    def _warn_of_platforms(self, writer: VertexWriter, source: ExportContext) -> None:
+        """Tell, as a warning of the first export, where the result is not what was asked for."""
+        if not self.request.Frontend or "refs.platforms" not in source.metadata:
+            return
+        from fake_buildkitd.verifier import check_platforms
+
+        for text in check_platforms(self.request.FrontendAttrs, source.metadata, source.snapshots is not None):
+            warning = VertexWarning(vertex=writer.vertex.digest, short=text.encode("utf-8", "replace"))
+            self.progress.write(self.progress.new_id(), warning)
 
     async def _close(self) -> None:
         self._cancel()

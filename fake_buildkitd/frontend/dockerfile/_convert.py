@@ -444,7 +444,8 @@ class Converter:
             digest, config = self.opt.resolve_image(str(ref), platform, f"{prefix} load metadata for {ref}")
         except BuildkitError as err:
             options = [*self.states.names(), *_COMMON_IMAGES]
-            raise suggest(wrap(err, name), name, options, True) from err
+            failed = suggest(wrap(err, name), name, options, True)
+            raise failed from failed.__cause__
         state.image = read_image(config)
         state.base_config = config
         return reference.with_digest(ref, digest) if digest else ref
