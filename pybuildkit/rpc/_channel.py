@@ -30,6 +30,7 @@ from pybuildkit.rpc._types import ByteStream, Dialer, Endpoint, Metadata, Method
 Req_contra = TypeVar("Req_contra", contravariant=True)
 Resp_co = TypeVar("Resp_co", covariant=True)
 
+_LOST_CONNECTIONS = 3
 _RETRY_SECONDS = 0.2
 
 
@@ -99,11 +100,11 @@ class ClientStream(MessageStream[Resp_co, Req_contra], Generic[Req_contra, Resp_
         if not self._response.ended:
             self._response.finish(error)
             self._link.reset(self._stream_id, code)
+            self._deframer.messages.clear()
             self._ended()
 
     def _ended(self) -> None:
-        if self._response.error is not None:
-            self._deframer.messages.clear()
+        """The call is over; what the server said before stays readable, and its status comes after that."""
         if self._stop is not None:
             self._stop()
             self._stop = None
@@ -379,6 +380,7 @@ class Channel:
     ) -> ClientStream[Req, Resp]:
         if ctx.is_done():
             raise context_error(ctx)
+        lost = 0
         while True:
             link = await self._ready(ctx, wait)
             headers = request_headers(
@@ -398,6 +400,11 @@ class Channel:
                     await context.run(ctx, link.wait_open())
                 except BuildkitError:
                     raise context_error(ctx) from None
+            elif link.error is not None:
+                # The connection was lost between its first frames and the call, of which it knew nothing yet.
+                lost += 1
+                if not wait and lost > _LOST_CONNECTIONS:
+                    raise link.error
 
     async def unary(
         self,

@@ -119,7 +119,7 @@ class Link:
 
     def can_open(self) -> bool:
         """Whether a stream may be opened now."""
-        return self._conn.can_open()
+        return self.usable and self._conn.can_open()
 
     async def wait_open(self) -> None:
         """Wait until something changed that may let a stream be opened."""

@@ -11,6 +11,7 @@ import pytest
 
 from pybuildkit.golang import context
 from pybuildkit.rpc import (
+    Buffer,
     ByteStream,
     Channel,
     Code,
@@ -22,6 +23,7 @@ from pybuildkit.rpc import (
     ServerStream,
     StreamEndedError,
     incoming_metadata,
+    memory_pipe,
 )
 from pybuildkit.rpc import _frames as f
 from pybuildkit.rpc._connection import Connection
@@ -539,6 +541,77 @@ async def test_a_response_that_is_not_ok(case: str) -> None:
             await channel.unary(BG, UNARY, Text())
         assert (caught.value.code, caught.value.message) == (code, text)
         await channel.close()
+
+
+async def test_messages_before_an_error_are_read() -> None:
+    async def speak_and_fail(stream: ServerStream[Text, Text]) -> None:
+        await stream.send_many([Text(value="first"), Text(value="last words")])
+        raise RpcError(Code.ABORTED, "no more")
+
+    server = Server()
+    server.add_stream(BOTH, speak_and_fail)
+    ours, theirs = memory_pipe()
+    answering = asyncio.ensure_future(server.serve(theirs, BG))
+    channel = Channel.over(ours)
+    stream = await channel.stream(BG, BOTH)
+    await stream.send(Text(value="go"))
+    while not stream._response.ended:  # all has come in one piece, before any of it is read
+        await asyncio.sleep(0)
+    assert [message.value for message in await stream.recv_many()] == ["first", "last words"]
+    with pytest.raises(RpcError, match="no more") as caught:
+        await stream.recv()
+    assert caught.value.code == Code.ABORTED
+    with pytest.raises(RpcError, match="no more"):
+        await stream.send(Text(value="too late"))
+    await channel.close()
+    await answering
+
+
+async def test_what_was_not_read_of_a_cancelled_call_is_gone() -> None:
+    ours, theirs = memory_pipe()
+    answering = asyncio.ensure_future(Echo().server().serve(theirs, BG))
+    channel = Channel.over(ours)
+    stream = await channel.stream(BG, BOTH)
+    await stream.send(Text(value="a"))
+    while not stream._deframer.messages:
+        await asyncio.sleep(0)
+    stream.cancel()
+    with pytest.raises(RpcError, match="context canceled"):
+        await stream.recv()
+    await channel.close()
+    await answering
+
+
+class _Leaving:
+    """A peer that greets and goes away so many turns of the loop later."""
+
+    def __init__(self, turns: int) -> None:
+        self._turns = turns
+        self._greeting = SERVER_GREETING
+
+    async def read(self, n: int) -> bytes:
+        """The greeting, then the end."""
+        if self._greeting:
+            greeting, self._greeting = self._greeting, b""
+            return greeting
+        for _ in range(self._turns):
+            await asyncio.sleep(0)
+        return b""
+
+    async def write_buffers(self, buffers: list[Buffer]) -> None:
+        """Nobody reads it."""
+
+    async def close(self) -> None:
+        """Nothing is open."""
+
+
+@pytest.mark.parametrize("turns", range(16))
+async def test_a_peer_that_leaves_before_the_call_is_under_way(turns: int) -> None:
+    channel = Channel.over(_Leaving(turns))
+    with pytest.raises(RpcError) as caught:
+        await asyncio.wait_for(channel.unary(context.with_cancel(BG)[0], UNARY, Text()), 10)
+    assert caught.value.code == Code.UNAVAILABLE
+    await channel.close()
 
 
 async def test_a_silent_peer_is_given_up_after_the_dial_timeout() -> None:
