@@ -79,5 +79,5 @@ def with_solve_error(err: BaseException) -> SolveError:
 
 
 def to_status(err: BaseException) -> RpcError:
-    """The status for an error that a handler raised."""
-    return grpcerrors.to_grpc(err)
+    """The status for an error that a handler raised; one that is a status itself is the answer as it stands."""
+    return err if isinstance(err, RpcError) else grpcerrors.to_grpc(err)

@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from fake_buildkitd.errors import to_status
 from pybuildkit.api.services.control import _methods as control
 from pybuildkit.api.services.control import control_pb2 as pb
 from pybuildkit.frontend.gateway.pb import CAPS as GATEWAY_CAPS
@@ -37,7 +38,6 @@ from pybuildkit.session.grpchijack._grpchijack import SESSION
 from pybuildkit.solver.pb import CAPS as LLB_CAPS
 from pybuildkit.third_party import fsutil
 from pybuildkit.third_party.fsutil import ReceiveOpt
-from pybuildkit.util import grpcerrors
 from tests.daemons import Result
 
 REACH_SECONDS = 30.0
@@ -212,7 +212,7 @@ class FaultyDaemon:
         self._reached = threading.Event()
         self._cutting: asyncio.Task[None] | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._server = Server(to_status=grpcerrors.to_grpc)
+        self._server = Server(to_status=to_status)
         self._server.add_unary(control.LIST_WORKERS, self._list_workers)
         self._server.add_unary(control.INFO, self._info)
         self._server.add_unary(control.SOLVE, self._solve)

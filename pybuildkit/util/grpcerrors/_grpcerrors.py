@@ -135,51 +135,69 @@ def from_grpc(err: RpcError) -> BuildkitError:
     return result
 
 
+def _inner(err: BaseException) -> list[BaseException]:
+    """What an error was made from; nothing for several errors at once, whose members are looked at by themselves."""
+    if isinstance(err, errors.JoinedError):
+        return []
+    # A wrapped error is reached although "raise … from" has named another cause.
+    return [inner for inner in (getattr(err, "cause", None), err.__cause__) if isinstance(inner, BaseException)]
+
+
 def code(err: BaseException | None) -> Code:
-    """The gRPC code of an error: that of the first layer that has one, else by kind, else Unknown."""
+    """The gRPC code of an error: that of the first layer that has one, else by kind, else Unknown.
+
+    Of several errors at once it is the first code that says something.
+    """
     if err is None:
         return Code.OK
-    for layer in errors.layers(err):
-        if isinstance(layer, (CodeError, RpcError)):
-            return layer.code
-        declared = getattr(layer, "grpc_code", None)
-        if isinstance(declared, Code):
-            return declared
-        if isinstance(layer, context.CanceledError):
-            return Code.CANCELLED
-        if isinstance(layer, context.DeadlineExceededError):
-            return Code.DEADLINE_EXCEEDED
-    return Code.UNKNOWN
+    if isinstance(err, (CodeError, RpcError)):
+        return err.code
+    declared = getattr(err, "grpc_code", None)
+    if isinstance(declared, Code):
+        return declared
+    if isinstance(err, context.CanceledError):
+        return Code.CANCELLED
+    if isinstance(err, context.DeadlineExceededError):
+        return Code.DEADLINE_EXCEEDED
+    members = err.errors if isinstance(err, errors.JoinedError) else _inner(err)
+    found = (code(member) for member in members)
+    return next((each for each in found if each not in (Code.OK, Code.UNKNOWN)), Code.UNKNOWN)
 
 
 def as_grpc_status(err: BaseException) -> RpcError | None:
-    """The first layer that is a gRPC status, or None."""
-    return errors.find(err, RpcError)
+    """The first layer that is a gRPC status, or None.
+
+    Several errors at once give the first member's status that is a failure, with the text of them all.
+    """
+    if isinstance(err, RpcError):
+        return err
+    if isinstance(err, errors.JoinedError):
+        for member in err.errors:
+            status = as_grpc_status(member)
+            if status is not None and status.code != Code.OK:
+                return RpcError(status.code, errors.error_text(err), status.details)
+        return None
+    return next((status for inner in _inner(err) if (status := as_grpc_status(inner)) is not None), None)
 
 
 def to_grpc(err: BaseException) -> RpcError:
-    """The status that carries an error over the wire: its code, its text and its typed details."""
+    """The status that carries an error over the wire: its code, its text and its typed details.
+
+    The text is the status' own where the error came over the wire with it, else the longer one of the two.
+    """
     status = as_grpc_status(err)
     err_code = code(err)
     if err_code == Code.OK:
         err_code = Code.UNKNOWN
-    text = errors.error_text(_untyped(err))
-    if status is None:
-        message = text
-    elif isinstance(status, StatusError) and text == str(status):
-        message = status.message
-    else:
-        message = text if len(text) > len(status.message) and text != str(status) else status.message
+    text = errors.error_text(err)
+    message = status.message if status is not None else text
+    if len(text.encode("utf-8", "surrogateescape")) > len(message.encode("utf-8", "surrogateescape")):
+        received = errors.find(err, StatusError)
+        if received is None or (received.code, received.message) != (err_code, message):
+            message = text
     details = list(status.details) if status is not None else []
     details += [_encode(layer) for layer in errors.layers(err) if isinstance(layer, TypedError)]
     return RpcError(err_code, message, details)
-
-
-def _untyped(err: BaseException) -> BaseException:
-    """The error inside its typed layers, which the other side makes again from their details, with their texts."""
-    while isinstance(err, TypedError) and err.cause is not None:
-        err = err.cause
-    return err
 
 
 def _encode(err: TypedError) -> AnyMessage:

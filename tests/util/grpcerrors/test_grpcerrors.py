@@ -10,7 +10,7 @@ from google.protobuf import any_pb2
 from pybuildkit.golang import context, errors
 from pybuildkit.golang.errors import BuildkitError
 from pybuildkit.rpc import Code, RpcError
-from pybuildkit.solver.errdefs import SolveError, SourceError, VertexError, sources, wrap_vertex
+from pybuildkit.solver.errdefs import SolveError, SourceError, VertexError, sources, with_source, wrap_vertex
 from pybuildkit.solver.errdefs.errdefs_pb2 import Source
 from pybuildkit.util import grpcerrors
 
@@ -73,6 +73,8 @@ def test_malformed_details_are_kept_as_they_are() -> None:
         (errors.wrap(RpcError(Code.NOT_FOUND, "x"), "more"), Code.NOT_FOUND),
         (grpcerrors.wrap_code(RpcError(Code.NOT_FOUND, "x"), Code.ABORTED), Code.ABORTED),
         (errors.JoinedError([BuildkitError("a"), RpcError(Code.DATA_LOSS, "b")]), Code.DATA_LOSS),
+        (errors.JoinedError([RpcError(Code.UNKNOWN, "a"), RpcError(Code.NOT_FOUND, "b")]), Code.NOT_FOUND),
+        (errors.JoinedError([BuildkitError("a"), RpcError(Code.UNKNOWN, "b")]), Code.UNKNOWN),
     ],
 )
 def test_code(err: BaseException | None, code: Code) -> None:
@@ -85,17 +87,44 @@ def test_as_grpc_status() -> None:
     assert grpcerrors.as_grpc_status(BuildkitError("none")) is None
 
 
+_BROKE = RpcError(Code.INTERNAL, "it broke")
+_RAW = "rpc error: code = Internal desc = it broke"
+_RECEIVED = grpcerrors.StatusError(Code.INTERNAL, "it broke")
+
+
+# As BuildKit's own ToGRPC answers these, also when its answer is converted a second time.
 @pytest.mark.parametrize(
-    ("err", "message"),
+    ("err", "code", "message"),
     [
-        (BuildkitError("plain"), "plain"),
-        (grpcerrors.StatusError(Code.NOT_FOUND, "thing"), "thing"),
-        (errors.wrap(grpcerrors.StatusError(Code.NOT_FOUND, "thing"), "more"), "more: NotFound: thing"),
-        (wrap_vertex(grpcerrors.StatusError(Code.NOT_FOUND, "thing"), "sha256:1"), "thing"),
+        (BuildkitError("plain"), Code.UNKNOWN, "plain"),
+        (wrap_vertex(errors.wrap(BuildkitError("plain"), "w"), "sha256:1"), Code.UNKNOWN, "w: plain"),
+        (_BROKE, Code.INTERNAL, _RAW),
+        (errors.wrap(_BROKE, "more"), Code.INTERNAL, f"more: {_RAW}"),
+        (wrap_vertex(_BROKE, "sha256:1"), Code.INTERNAL, _RAW),
+        (with_source(with_source(_BROKE, Source()), Source()), Code.INTERNAL, _RAW),
+        (_RECEIVED, Code.INTERNAL, "it broke"),
+        (errors.wrap(_RECEIVED, "more"), Code.INTERNAL, "it broke"),
+        (wrap_vertex(errors.wrap(_RECEIVED, "more"), "sha256:1"), Code.INTERNAL, "it broke"),
+        (errors.wrap(wrap_vertex(_RECEIVED, "sha256:1"), "more"), Code.INTERNAL, "it broke"),
+        (grpcerrors.wrap_code(_BROKE, Code.NOT_FOUND), Code.NOT_FOUND, _RAW),
+        (grpcerrors.wrap_code(_RECEIVED, Code.NOT_FOUND), Code.NOT_FOUND, "Internal: it broke"),
+        (
+            errors.wrap(grpcerrors.wrap_code(errors.wrap(_BROKE, "mid"), Code.NOT_FOUND), "top"),
+            Code.NOT_FOUND,
+            f"top: mid: {_RAW}",
+        ),
+        (errors.JoinedError([BuildkitError("a"), _BROKE]), Code.INTERNAL, f"a\n{_RAW}"),
+        (errors.JoinedError([BuildkitError("a"), _RECEIVED]), Code.INTERNAL, "a\nInternal: it broke"),
+        (errors.wrap(errors.JoinedError([BuildkitError("a"), _BROKE]), "w"), Code.INTERNAL, f"w: a\n{_RAW}"),
+        (errors.wrap(context.CanceledError(), "w"), Code.CANCELLED, "w: context canceled"),
+        (errors.wrap(grpcerrors.StatusError(Code.UNKNOWN, "u"), "w"), Code.UNKNOWN, "u"),
     ],
 )
-def test_to_grpc_message(err: BaseException, message: str) -> None:
-    assert grpcerrors.to_grpc(err).message == message
+def test_to_grpc_message(err: BaseException, code: Code, message: str) -> None:
+    status = grpcerrors.to_grpc(err)
+    assert (status.code, status.message) == (code, message)
+    again = grpcerrors.to_grpc(grpcerrors.from_grpc(status))
+    assert (again.code, again.message) == (code, message)
 
 
 def test_texts_of_typed_errors_do_not_grow_on_their_way() -> None:
