@@ -1,11 +1,13 @@
 """Where a daemon is and how to reach it: addresses, TLS, proxies.
 
-Mirrors the dialling half of client/client.go, v0.32.2, and what grpc-go does with an address: `unix:` names a
-socket, `tcp://HOST:PORT` and everything else is a TCP address; connection helpers (`docker-container://`, …)
-come first. Dialers are plain functions that block; the asyncio driver calls them in a thread.
+Mirrors the dialling half of client/client.go, v0.32.2, and what grpc-go does with an address: `unix:` and
+`unix-abstract:` name a socket, `dns:///HOST:PORT` and `passthrough:///HOST:PORT` a TCP address as `tcp://HOST:PORT`
+and everything else does; connection helpers (`docker-container://`, …) come first. Dialers are plain functions that
+block; the asyncio driver calls them in a thread.
 
-Differs on purpose: for `tcp://` beyond loopback a server name without a CA certificate is refused, because the
-connection would not be encrypted; `docker://` and `embedded://` are addresses of ours.
+Differs on purpose: beyond loopback a server name without a CA certificate is refused, because the connection would not
+be encrypted; `dns://SERVER/…`, which asks a name server of its own, is refused; `docker://` and `embedded://` are
+addresses of ours.
 """
 
 from __future__ import annotations
@@ -100,23 +102,103 @@ def resolve(address: str, credentials: Credentials | None = None) -> Target:
     authority = server_name or parsed.host
     if helper is not None:
         return Target(dial=helper, authority=authority or "localhost", address=address)
-    if parsed.scheme == "tcp":
-        if not parsed.host:
-            raise BuildkitError(
-                'failed to dial "" . make sure buildkitd is running: failed to exit idle mode: '
-                "failed to start resolver: passthrough: received empty target in Build()"
+    if parsed.scheme in ("unix", "unix-abstract"):
+        return Target(
+            dial=_unix_dialer(_unix_path(address, parsed), tls, server_name),
+            authority=authority or "localhost",
+            address=address,
+        )
+    host, path = tcp_address(address, parsed), ""
+    if parsed.scheme == "passthrough":
+        path, host = _pass_through(host)
+        if not host:
+            return Target(
+                dial=_unix_dialer(path, tls, server_name), authority=authority or "localhost", address=address
             )
-        check_plain_text(parsed, credentials)
-        return Target(dial=_tcp_dialer(parsed.host, tls, server_name), authority=authority, address=address)
-    if parsed.scheme == "unix":
-        if parsed.host:
-            raise BuildkitError(
-                f"failed to dial {quote(url.redacted(address))} . make sure buildkitd is running: failed to exit idle "
-                f"mode: failed to start resolver: invalid (non-empty) authority: {parsed.host}"
-            )
-        path = parsed.opaque or parsed.path
-        return Target(dial=_unix_dialer(path, tls, server_name), authority=authority or "localhost", address=address)
-    return Target(dial=_tcp_dialer(address, tls, server_name), authority=authority or "localhost", address=address)
+    if parsed.scheme in _TCP_SCHEMES:
+        check_plain_text(host, credentials)
+        authority = authority or (f"localhost{host}" if host.startswith(":") else host)
+    return Target(dial=_tcp_dialer(host, tls, server_name), authority=authority or "localhost", address=address)
+
+
+_TCP_SCHEMES = ("tcp", "dns", "passthrough")
+
+
+def _unresolved(address: str, reason: str) -> BuildkitError:
+    return BuildkitError(
+        f"failed to dial {quote(url.redacted(address))} . make sure buildkitd is running: failed to exit idle mode: "
+        f"failed to start resolver: {reason}"
+    )
+
+
+def _unix_path(address: str, parsed: url.URL) -> str:
+    """The socket's path, or its name after an @."""
+    if parsed.host:
+        raise _unresolved(address, f"invalid (non-empty) authority: {parsed.host}")
+    path = parsed.opaque or parsed.path
+    return f"@{path}" if parsed.scheme == "unix-abstract" else path
+
+
+def tcp_address(address: str, parsed: url.URL) -> str:
+    """HOST:PORT as an address of TCP names it; the address itself for a scheme that is not known.
+
+    Raises:
+        BuildkitError: nothing is named, or what `dns:` cannot read.
+    """
+    endpoint = (parsed.path or parsed.opaque).removeprefix("/")
+    if parsed.scheme == "dns":
+        return _dns_address(address, parsed.host, endpoint)
+    if parsed.scheme not in _TCP_SCHEMES:
+        return address
+    host = parsed.host if parsed.scheme == "tcp" else endpoint
+    if not host:
+        shown = "" if parsed.scheme == "tcp" else address
+        raise _unresolved(shown, "passthrough: received empty target in Build()")
+    return host
+
+
+def _dns_address(address: str, server: str, endpoint: str) -> str:
+    """HOST:PORT of a `dns:` address, whose port may be left out."""
+    if not endpoint:
+        raise _unresolved(address, "dns resolver: missing address")
+    if endpoint.count(":") > 1 and not endpoint.startswith("[") and _is_ipv6(endpoint):
+        return f"[{endpoint}]:{_DNS_PORT}"
+    try:
+        host, port = split_host_port(endpoint)
+    except DialError:
+        try:
+            host, port = split_host_port(f"{endpoint}:{_DNS_PORT}")
+        except DialError as err:
+            reason = str(err).removeprefix("dial tcp: ")
+            raise _unresolved(address, f"invalid target address {endpoint}, error info: {reason}") from err
+    if not port:
+        raise _unresolved(address, "dns resolver: missing port after port-separator colon")
+    if server:
+        raise _unresolved(address, f"a name server of its own, here {server}, is not supported: dns:///HOST:PORT")
+    host = host or "localhost"
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+_DNS_PORT = "443"
+
+
+def _is_ipv6(text: str) -> bool:
+    try:
+        socket.inet_pton(socket.AF_INET6, text)
+    except (OSError, ValueError):
+        return False
+    return True
+
+
+def _pass_through(endpoint: str) -> tuple[str, str]:
+    """Path of a Unix socket and "", or "" and HOST:PORT."""
+    scheme, colon, rest = endpoint.partition(":")
+    if scheme != "unix" or not colon:
+        return "", endpoint
+    if ":/" not in endpoint:
+        return rest, ""
+    parsed = url.parse(endpoint)
+    return parsed.path or parsed.host, ""
 
 
 def is_loopback(host: str) -> bool:
@@ -126,15 +208,23 @@ def is_loopback(host: str) -> bool:
     return host in ("", "localhost", "::1") or host.endswith(".localhost")
 
 
-def check_plain_text(parsed: url.URL, credentials: Credentials | None) -> None:
-    """Refuse a server name to verify on a connection that will not be encrypted."""
-    if credentials is None or is_loopback(parsed.hostname()):
+def check_plain_text(address: str, credentials: Credentials | None) -> None:
+    """Refuse a server name to verify on a connection to HOST:PORT that will not be encrypted."""
+    if credentials is None or is_loopback(hostname(address)):
         return
     if credentials.server_name and not (credentials.ca_cert or credentials.ca_cert_system or credentials.cert):
         raise BuildkitError(
             f"--tlsservername {credentials.server_name} needs --tlscacert: without it the connection to "
-            f"{parsed.host} would not be encrypted"
+            f"{address} would not be encrypted"
         )
+
+
+def hostname(address: str) -> str:
+    """The host of HOST:PORT, or all of it where it has no port."""
+    try:
+        return split_host_port(address)[0]
+    except DialError:
+        return address.removeprefix("[").removesuffix("]")
 
 
 def load_credentials(credentials: Credentials) -> ssl.SSLContext | None:

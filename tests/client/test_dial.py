@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 import socket
 import sys
+from pathlib import Path
 
 import pytest
 
-from pybuildkit.client._dial import connect_unix, is_loopback
+from pybuildkit.client._dial import Credentials, connect_unix, is_loopback, resolve
 from pybuildkit.golang.errors import BuildkitError
 from tests.cmd.buildctl.streams import run_in_process
 
@@ -61,3 +62,76 @@ def test_tcp_without_a_host_is_this_machine() -> None:
     assert code == 1
     assert stderr.startswith("error: failed to call info: Unavailable: ")
     assert 'dial tcp :1: connect: connection refused"' in stderr
+
+
+@pytest.mark.parametrize(
+    "form", ["tcp://{}", "dns:///{}", "dns:{}", "DNS:///{}", "passthrough:///{}", "passthrough:{}"]
+)
+def test_tcp_addresses(form: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        peer = f"127.0.0.1:{listener.getsockname()[1]}"
+        target = resolve(form.format(peer))
+        target.dial(5).close()
+        assert target.authority == peer
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux has names outside the file system")
+@pytest.mark.parametrize("form", ["unix-abstract:{}", "unix:@{}", "passthrough:///unix:@{}"])
+def test_abstract_sockets(form: str) -> None:
+    name = f"pybuildkit-forms-{os.getpid()}"
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(f"\0{name}")
+        listener.listen()
+        resolve(form.format(name)).dial(5).close()
+
+
+@pytest.mark.parametrize("form", ["passthrough:///unix:{}", "passthrough:///unix://{}", "passthrough:unix:{}"])
+def test_sockets_that_are_passed_through(form: str, tmp_path: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(f"{tmp_path}/s")
+        listener.listen()
+        resolve(form.format(f"{tmp_path}/s")).dial(5).close()
+
+
+@pytest.mark.parametrize(
+    ("address", "reason"),
+    [
+        ("dns:///", "dns resolver: missing address"),
+        ("dns:", "dns resolver: missing address"),
+        ("dns://127.0.0.1:1", "dns resolver: missing address"),
+        ("dns:///127.0.0.1:", "dns resolver: missing port after port-separator colon"),
+        ("dns:///a:b:c", "invalid target address a:b:c, error info: address a:b:c:443: too many colons in address"),
+        ("dns://192.0.2.1/a:1", "a name server of its own, here 192.0.2.1, is not supported: dns:///HOST:PORT"),
+        ("passthrough:", "passthrough: received empty target in Build()"),
+        ("passthrough:///", "passthrough: received empty target in Build()"),
+        ("unix-abstract://x/name", "invalid (non-empty) authority: x"),
+    ],
+)
+def test_addresses_that_name_nothing(address: str, reason: str) -> None:
+    code, _, stderr = run_in_process("--addr", address, "debug", "workers")
+    head = f'error: failed to dial "{address}" . make sure buildkitd is running: failed to exit idle mode: '
+    assert (code, stderr) == (1, f"{head}failed to start resolver: {reason}\n")
+
+
+@pytest.mark.parametrize(
+    ("address", "text"),
+    [
+        ("dns:///127.0.0.1", "dial tcp 127.0.0.1:443: connect: connection refused"),
+        ("dns:///::1", "dial tcp [::1]:443: connect: "),
+        ("passthrough:///127.0.0.1", "dial tcp: address 127.0.0.1: missing port in address"),
+        ("passthrough:///tcp://127.0.0.1:1", "dial tcp: address tcp://127.0.0.1:1: too many colons in address"),
+        ("passthrough:///unix:", "dial unix: missing address"),
+        ("unix-abstract:", "dial unix @: connect: connection refused"),
+    ],
+)
+def test_addresses_without_a_listener(address: str, text: str) -> None:
+    code, _, stderr = run_in_process("--addr", address, "debug", "workers")
+    assert code == 1
+    assert f'"transport: Error while dialing: {text}' in stderr
+
+
+@pytest.mark.parametrize("form", ["tcp://{}", "dns:///{}", "passthrough:///{}"])
+def test_server_name_that_nothing_verifies(form: str) -> None:
+    with pytest.raises(BuildkitError, match=r"the connection to 192\.0\.2\.1:1 would not be encrypted"):
+        resolve(form.format("192.0.2.1:1"), Credentials(server_name="name"))
+    resolve(form.format("127.0.0.1:1"), Credentials(server_name="name"))

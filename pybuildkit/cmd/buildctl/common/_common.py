@@ -13,7 +13,7 @@ import os
 import time
 from contextlib import contextmanager
 
-from pybuildkit.client._dial import Credentials, is_loopback, resolve
+from pybuildkit.client._dial import Credentials, hostname, is_loopback, resolve, tcp_address
 from pybuildkit.golang import url
 from pybuildkit.golang.errors import BuildkitError, with_op
 
@@ -87,13 +87,19 @@ def resolve_credentials(c: CommandContext) -> Credentials | None:
 def _without_tls(address: str, server_name: str) -> Credentials | None:
     """What a connection without TLS needs to know: a server name that then cannot be checked."""
     parsed = url.parse(address)
-    if parsed.scheme != "tcp" or not parsed.host or is_loopback(parsed.hostname()):
+    if parsed.scheme not in ("tcp", "dns", "passthrough"):
+        return None
+    try:
+        host = tcp_address(address, parsed)
+    except BuildkitError:
+        return None  # resolving the address fails with it again
+    if host.startswith("unix:") or is_loopback(hostname(host)):
         return None
     if server_name:
         return Credentials(server_name=server_name)
     from pybuildkit.util import bklog
 
-    bklog.L.warning(f"the connection to {parsed.host} is neither encrypted nor authenticated: no TLS flag is given")
+    bklog.L.warning(f"the connection to {host} is neither encrypted nor authenticated: no TLS flag is given")
     return None
 
 
