@@ -6,6 +6,7 @@ loaded.
 
 from __future__ import annotations
 
+import os
 import sys
 
 from pybuildkit.cmd.buildctl import _version
@@ -24,6 +25,10 @@ def main() -> None:
     _std.open_closed_descriptors()
     code = 1
     try:
+        if "BUILDKIT_COLORS" in os.environ:
+            from pybuildkit.util.progress.progressui._colors import read_at_start
+
+            read_at_start()
         if sys.argv[1:] in _VERSION_FLAGS:
             _std.Std(1).write(_version.line())
             code = 0
@@ -45,7 +50,6 @@ def main() -> None:
 
 def _end_by_sigpipe() -> None:
     """End as a program does whose reader went away."""
-    import os
     import signal
 
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)

@@ -63,3 +63,18 @@ def test_a_full_standard_output_is_an_error(tmp_path: Path) -> None:
         process = spawn(["help"], cwd=tmp_path, stdout=full.fileno())
         _, stderr = process.communicate()
     assert (process.returncode, stderr) == (1, b"error: write /dev/stdout: no space left on device\n")
+
+
+@pytest.mark.parametrize("argv", [["--version"], ["--help"], ["build", "--bogus"], ["debug", "workers"], ["build"]])
+def test_colors_are_warned_of_once_by_every_command(argv: list[str]) -> None:
+    environ = {
+        **os.environ,
+        "BUILDKIT_COLORS": "foo=red:run=green:error=bogus",
+        "BUILDKIT_HOST": "unix:///nonexistent/s",
+    }
+    environ.pop("NO_COLOR", None)
+    command = [sys.executable, "-m", "pybuildkit.cmd.buildctl", *argv]
+    for quiet in ({}, {"NO_COLOR": "1"}):
+        result = subprocess.run(command, env=environ | quiet, stdin=subprocess.DEVNULL, capture_output=True, text=True)
+        warnings = [line for line in result.stderr.splitlines() if "BUILDKIT_COLORS" in line]
+        assert len(warnings) == (0 if quiet else 2), result.stderr

@@ -7,8 +7,10 @@ the one-line reader of github.com/tonistiigi/go-csvvalue.
     BUILDKIT_COLORS=run=green:error=255,0,128    one or more of run, cancel, warning, error; a name or R,G,B
     BUILDKIT_TTY_LOG_LINES=12                    log lines of a running step
 
-Differs on purpose: the environment is read, and warned about, when a display is made; Go reads it at the start of
-every command. More than 1000 log lines count as 1000.
+The command reads the environment once, at its start, as Go does, and warns of it then; a program that uses the library
+is warned when it makes a display.
+
+Differs on purpose: more than 1000 log lines count as 1000.
 """
 
 from __future__ import annotations
@@ -16,7 +18,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from pybuildkit.golang.errors import BuildkitError
 from pybuildkit.util import bklog
@@ -62,9 +64,23 @@ def colors_from_environment(environ: Mapping[str, str] | None = None) -> Colors:
         return Colors(b"", b"", b"", b"")
     colors = Colors()
     text = environ.get("BUILDKIT_COLORS")
+    if text is not None and _at_start is not None and text == _at_start[0]:
+        return replace(_at_start[1])
     if text is not None:
         _set_user_colors(colors, text)
     return colors
+
+
+_at_start: tuple[str, Colors] | None = None
+"""What the environment said when the process began, and what was made of it."""
+
+
+def read_at_start() -> None:
+    """Read the user's colours now; displays of this process then warn of them no more."""
+    global _at_start
+    text = os.environ.get("BUILDKIT_COLORS")
+    if text is not None and not os.environ.get("NO_COLOR"):
+        _at_start = (text, colors_from_environment())
 
 
 def log_lines_from_environment(environ: Mapping[str, str] | None = None) -> int:
