@@ -107,21 +107,31 @@ def parse(attrs: Mapping[str, str]) -> dict[str, dict[str, str]]:
             raise AttestationError(f"unknown attestation type {quote(kind)}")
     if "sbom" in found:
         raise UnsupportedError("attestation sbom is not supported by this daemon: it runs no scanner")
-    if "provenance" in found:
-        _check_provenance(found["provenance"])
+    version = found.get("provenance", {}).get("version", "v1")
+    if version != "v1":
+        raise UnsupportedError(f"provenance in version {version} is not supported by this daemon, use v1")
     return found
 
 
-def _check_provenance(options: dict[str, str]) -> None:
+def check_provenance(options: Mapping[str, str]) -> None:
+    """Judge the options of a provenance, which BuildKit looks at only once everything is built.
+
+    Raises:
+        AttestationError: they cannot be followed.
+    """
+    _boolean(options, "reproducible")
     if options.get("mode", "max") not in ("min", "max", "full"):
         raise AttestationError(f"invalid mode {quote(options['mode'])}")
-    if options.get("version", "v1") != "v1":
-        raise UnsupportedError(f"provenance in version {options['version']} is not supported by this daemon, use v1")
-    if "reproducible" in options:
-        try:
-            parse_bool(options["reproducible"])
-        except BuildkitError as err:
-            raise wrap(err, f"failed to parse reproducible flag {quote(options['reproducible'])}") from err
+    _boolean(options, "complete-materials")
+
+
+def _boolean(options: Mapping[str, str], name: str) -> None:
+    if name not in options:
+        return
+    try:
+        parse_bool(options[name])
+    except BuildkitError as err:
+        raise wrap(err, f"failed to parse {name} flag {quote(options[name])}") from err
 
 
 ReadFile = Callable[[str], Awaitable[bytes]]

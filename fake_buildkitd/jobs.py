@@ -392,6 +392,10 @@ class Job:
 
             await group.go(evaluate)
         await group.wait()
+        if "provenance" in self._attest:
+            from fake_buildkitd.attestations import check_provenance
+
+            check_provenance(self._attest["provenance"])
         wanted = self.request.EnableSessionExporter
         source = (
             ExportContext(

@@ -560,6 +560,14 @@ _VALUES: dict[str, list[str]] = {
     "build-arg:BUILDKIT_DOCKERFILE_CHECK": ["foo", "skip=Foo;error=x"],
     "build-arg:SOURCE_DATE_EPOCH": ["x"],
     "attest:foo": ["", "a=b"],
+    "attest:provenance": [
+        "mode=foo",
+        "mode=min",
+        "reproducible=x",
+        "reproducible=x,mode=y",
+        "complete-materials=x",
+        'mode="x',
+    ],
     "no-cache": ["x,y"],
 }
 

@@ -33,12 +33,13 @@ DIGEST = "sha256:" + 64 * "a"
         ({"attest:provenance": "mode=most"}, 'invalid mode "most"'),
         ({"attest:provenance": "version=v0.2"}, "provenance in version v0.2 is not supported by this daemon"),
         ({"attest:provenance": "reproducible=x"}, 'failed to parse reproducible flag "x"'),
+        ({"attest:provenance": "complete-materials=x"}, 'failed to parse complete-materials flag "x"'),
         ({"attest:provenance": '"'}, "failed to parse provenance"),
     ],
 )
 def test_refused_options(attrs: dict[str, str], error: str) -> None:
     with pytest.raises(BuildkitError, match=error):
-        attest.parse(attrs)
+        attest.check_provenance(attest.parse(attrs)["provenance"])
 
 
 def test_options() -> None:
