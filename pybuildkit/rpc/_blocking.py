@@ -353,8 +353,12 @@ class BlockingChannel:
         Raises:
             RpcError: the status, or Unavailable where the peer cannot be reached.
         """
+        end = _FOREVER if timeout is None else time.monotonic() + timeout
         answers = list(self._messages(method, request, timeout, metadata, wait_for_ready))
         if not answers:
+            if time.monotonic() >= end:
+                # The server saw the deadline first, and ended the call without a word about it.
+                raise RpcError(Code.DEADLINE_EXCEEDED, "context deadline exceeded")
             text = "cardinality violation: received no response message from non-server-streaming RPC"
             raise RpcError(Code.INTERNAL, text)
         if len(answers) > 1:

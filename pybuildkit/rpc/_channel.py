@@ -187,6 +187,9 @@ class ClientStream(MessageStream[Resp_co, Req_contra], Generic[Req_contra, Resp_
             self._abort(RpcError(Code.INTERNAL, text), ErrorCode.CANCEL)
             raise RpcError(Code.INTERNAL, text)
         if not self._deframer.messages:
+            deadline = context.remaining(self._ctx)
+            if deadline is not None and deadline <= 0:
+                raise RpcError(Code.DEADLINE_EXCEEDED, "context deadline exceeded")
             text = "cardinality violation: received no response message from non-server-streaming RPC"
             raise RpcError(Code.INTERNAL, text)
         return self._decode(self._take())
