@@ -7,6 +7,7 @@ Dockerfiles, and options.
 from __future__ import annotations
 
 from tests.fake_buildkitd.dockerfiles import Case
+from tests.fake_buildkitd.options import OPTIONS, PLAIN, TOGETHER, VALUES
 
 _IN_STAGE = {
     # One instruction after FROM scratch: the case is its own name.
@@ -461,135 +462,6 @@ _WHOLE |= {
     "run over the working directory": "FROM scratch\nWORKDIR /app\nRUN --mount=type=tmpfs,uid=3 y\n",
 }
 
-_OPTIONS: list[tuple[str, str, dict[str, str]]] = [
-    ("target of a number", "FROM scratch AS a\nCOPY a.txt /\nFROM scratch\n", {"target": "0"}),
-    ("target of a number too high", "FROM scratch AS a\nFROM scratch\n", {"target": "2"}),
-    ("target in other case", "FROM scratch AS Abc\nCOPY a.txt /\nFROM scratch\n", {"target": "aBC"}),
-    ("target missing", "FROM scratch AS a\n", {"target": "b"}),
-    ("target misspelt", "FROM scratch AS builder\n", {"target": "buildr"}),
-    ("target of an empty name", "FROM scratch AS a\nCOPY a.txt /\n", {"target": ""}),
-    ("build argument unused", "FROM scratch\nCOPY a.txt /\n", {"build-arg:nope": "x"}),
-    ("build argument empties", "ARG a=scratch\nFROM $a\n", {"build-arg:a": ""}),
-    ("filename of a directory", "FROM scratch\n", {"filename": "d"}),
-    ("filename outside", "FROM scratch\nCOPY a.txt /\n", {"filename": "../Dockerfile"}),
-    ("filename empty", "FROM scratch\nCOPY a.txt /\n", {"filename": ""}),
-    ("no-cache of a stage", "FROM scratch AS a\nCOPY a.txt /\n", {"no-cache": "a"}),
-    ("no-cache of no stage", "FROM scratch AS a\nCOPY a.txt /\n", {"no-cache": "zz"}),
-    ("multi-platform bad", "FROM scratch\nCOPY a.txt /\n", {"multi-platform": "x"}),
-    ("multi-platform", "FROM scratch\nCOPY a.txt /\n", {"multi-platform": "1"}),
-    (
-        "check of the build argument",
-        "FROM scratch AS A\nCOPY a.txt /\n",
-        {"build-arg:BUILDKIT_DOCKERFILE_CHECK": "error=true"},
-    ),
-    (
-        "check skip of the build argument",
-        "FROM scratch AS A\nCOPY a.txt /\n",
-        {"build-arg:BUILDKIT_DOCKERFILE_CHECK": "skip=all"},
-    ),
-    ("requestid unknown", "FROM scratch\n", {"requestid": "foo"}),
-    ("hostname", "FROM scratch\nCOPY a.txt /\n", {"hostname": "x"}),
-    ("cgroup-parent", "FROM scratch\nCOPY a.txt /\n", {"cgroup-parent": "x"}),
-    ("label bad", "FROM scratch\nCOPY a.txt /\n", {"label:": "x"}),
-    ("context of a scratch name", "FROM base\nCOPY a.txt /\n", {"context:base": "local:dockerfile"}),
-    ("context of a bad kind", "FROM base\nCOPY a.txt /\n", {"context:base": "foo:bar"}),
-    ("context of nothing", "FROM base\nCOPY a.txt /\n", {"context:base": ""}),
-    (
-        "context of a target",
-        "FROM scratch AS base\nCOPY b.txt /\nFROM base\nCOPY a.txt /\n",
-        {"context:base": "local:context"},
-    ),
-]
-
-_PLAIN = "FROM scratch\nCOPY a.txt /\n"
-
-# Options and their values, for a Dockerfile without a mistake.
-_VALUES: dict[str, list[str]] = {
-    "add-hosts": [
-        "foo",
-        "a=1.2.3",
-        "a=01.2.3.4",
-        "a=fe80::1%eth0",
-        "a=host-gateway",
-        'a="b',
-        "A=::1,b=FOO",
-        "a=1.2.3.4",
-    ],
-    "ulimit": [
-        "nofile",
-        "nofile=x",
-        "foo=1",
-        "nofile=5:3",
-        "nofile=5:-1",
-        "nofile=-1:5",
-        "nofile=x:y",
-        "nofile=1:2:3",
-        "nofile=1024,nproc=3:4",
-        "nofile=1,",
-    ],
-    "shm-size": ["x", "64m", "-1", "65536", "9223372036854775808"],
-    "memory": ["x", "0", "-1", "1048576"],
-    "memswap": ["x", "0", "-1", "-2"],
-    "cpushares": ["-1", "0", "2"],
-    "cpuperiod": ["x", "0", "100000"],
-    "cpuquota": ["1.5", "-5", "50000"],
-    "cpusetcpus": ["a", "-1", "3-1", "0-9999", "9999", "0-3, 7", "1-", "1--2"],
-    "cpusetmems": ["a", "3-1", "0"],
-    "force-network-mode": ["foo", "none", "host", "sandbox"],
-    "image-resolve-mode": ["foo", "default", "pull", "local"],
-    "platform": [
-        "linux/amd64,",
-        ",",
-        "foo/bar/baz/q",
-        "",
-        "linux/amd64,linux/amd64",
-        "linux/amd64,linux/x86_64",
-        "linux/arm64",
-        "arm64",
-    ],
-    "multi-platform": ["maybe", "0"],
-    "cache-imports": ["x", "{}", "[1]", "1", '"a"', "true", "null", "[]", '[{"Type":1}]', '[{"Attrs":[]}]', "[{},"],
-    "context": ["nope", "./d", "d", "foo://bar", "file:///x", "github.com"],
-    "contextkey": ["zz"],
-    "contextsubdir": ["d"],
-    "frontend.caps": ["x", "x+forward", "moby.buildkit.frontend.inputs", "moby.buildkit.frontend.inputs+forward"],
-    "override-copy-image": ["x"],
-    "build-arg:BUILDKIT_DISABLE_FILEOP": ["1", "x", "false"],
-    "build-arg:BUILDKIT_MULTI_PLATFORM": ["x", "0"],
-    "build-arg:BUILDKIT_CONTEXT_KEEP_GIT_DIR": ["x"],
-    "build-arg:BUILDKIT_DOCKERFILE_CHECK": ["foo", "skip=Foo;error=x"],
-    "build-arg:SOURCE_DATE_EPOCH": ["x"],
-    "attest:foo": ["", "a=b"],
-    "attest:provenance": [
-        "mode=foo",
-        "mode=min",
-        "reproducible=x",
-        "reproducible=x,mode=y",
-        "complete-materials=x",
-        'mode="x',
-    ],
-    "no-cache": ["x,y"],
-}
-
-# Several mistakes: which of them is told.
-_TOGETHER: list[dict[str, str]] = [
-    {"image-resolve-mode": "x", "platform": ","},
-    {"image-resolve-mode": "x", "add-hosts": "y"},
-    {"shm-size": "x", "add-hosts": "y"},
-    {"shm-size": "x", "ulimit": "y"},
-    {"memory": "x", "ulimit": "y"},
-    {"memory": "x", "cpusetmems": "y"},
-    {"memory": "x", "force-network-mode": "y"},
-    {"multi-platform": "x", "force-network-mode": "y"},
-    {"multi-platform": "x", "cache-imports": "y"},
-    {"build-arg:BUILDKIT_DOCKERFILE_CHECK": "foo", "cache-imports": "y"},
-    {"frontend.caps": "x", "build-arg:BUILDKIT_DOCKERFILE_CHECK": "foo"},
-    {"frontend.caps": "x", "filename": "nope"},
-    {"frontend.caps": "x+forward", "filename": "nope"},
-    {"contextkey": "zz", "zz": "./d"},
-    {"memory": "", "shm-size": "", "ulimit": "", "add-hosts": "", "cpusetcpus": ""},
-]
-
 
 def _cases() -> list[Case]:
     made = [
@@ -599,13 +471,11 @@ def _cases() -> list[Case]:
     ]
     extra = {"broken.tar.gz": "\x1f\x8bnope"}
     made += [Case(f"file: {name}", text, {**extra} if "broken" in text else {}) for name, text in _WHOLE.items()]
-    made += [Case(f"option: {name}", text, options=options) for name, text, options in _OPTIONS]
+    made += [Case(f"option: {name}", text, options=options) for name, text, options in OPTIONS]
     made += [
-        Case(f"value: {key}={value}", _PLAIN, options={key: value})
-        for key, values in _VALUES.items()
-        for value in values
+        Case(f"value: {key}={value}", PLAIN, options={key: value}) for key, values in VALUES.items() for value in values
     ]
-    made += [Case(f"together: {', '.join(map('='.join, each.items()))}", _PLAIN, options=each) for each in _TOGETHER]
+    made += [Case(f"together: {', '.join(map('='.join, each.items()))}", PLAIN, options=each) for each in TOGETHER]
     return made
 
 
