@@ -12,11 +12,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from fake_buildkitd.frontend.dockerfile import _instructions as ins
+from fake_buildkitd.frontend.dockerfile import _commands as ins
 from fake_buildkitd.frontend.dockerfile import _linter as rules
 from fake_buildkitd.frontend.dockerfile import _validate as validate
 from fake_buildkitd.frontend.dockerfile._dispatch import DispatchOpt, dispatch, location
 from fake_buildkitd.frontend.dockerfile._image import Image, empty_image, read_image
+from fake_buildkitd.frontend.dockerfile._instructions import parse_command, parse_instructions
 from fake_buildkitd.frontend.dockerfile._linter import LintConfig, Linter, Warn, parse_lint_options
 from fake_buildkitd.frontend.dockerfile._location import LocationError, Range, set_location, with_location
 from fake_buildkitd.frontend.dockerfile._outline import Capture
@@ -164,7 +165,7 @@ class Converter:
         """Parse, find the target, link the stages and look for base images."""
         for line in self.dockerfile.empty_continuations:
             self.lint.run(rules.NO_EMPTY_CONTINUATION, [Range(line, line)], "Empty continuation line")
-        stages, self.meta_args = ins.parse_instructions(self.dockerfile, self.lint)
+        stages, self.meta_args = parse_instructions(self.dockerfile, self.lint)
         if not stages:
             raise ConvertError("dockerfile contains no stages to build")
         validate.check_stage_names(stages, self.lint)
@@ -474,7 +475,7 @@ class Converter:
         lines = state.stage.location
         node.start_line = min((each.start for each in lines), default=0)
         node.end_line = max((each.end for each in lines), default=0)
-        step = self._step(state, ins.parse_command(node))
+        step = self._step(state, parse_command(node))
         step.is_onbuild = True
         return step
 

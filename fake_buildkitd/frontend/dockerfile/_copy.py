@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from fake_buildkitd.chmod import parse_mode
 from fake_buildkitd.errors import UnsupportedError
-from fake_buildkitd.frontend.dockerfile import _instructions as ins
+from fake_buildkitd.frontend.dockerfile import _commands as ins
 from fake_buildkitd.frontend.dockerfile import _validate as validate
 from fake_buildkitd.frontend.dockerfile._dispatch import DispatchOpt, expanded_name, location
 from fake_buildkitd.frontend.dockerfile._linter import Linter

@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
-from fake_buildkitd.frontend.dockerfile import _instructions as ins
+from fake_buildkitd.frontend.dockerfile import _commands as ins
 from fake_buildkitd.frontend.dockerfile import _linter as rules
 from fake_buildkitd.frontend.dockerfile import _validate as validate
 from fake_buildkitd.frontend.dockerfile._expose import parse_ports

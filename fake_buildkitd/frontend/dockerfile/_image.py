@@ -9,7 +9,7 @@ import copy
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from fake_buildkitd.frontend.dockerfile._instructions import HealthConfig
+from fake_buildkitd.frontend.dockerfile._commands import HealthConfig
 from fake_buildkitd.frontend.dockerfile._text import DEFAULT_PATH_ENV
 from fake_buildkitd.image._spec import objects, read_platform
 from pybuildkit.golang import json

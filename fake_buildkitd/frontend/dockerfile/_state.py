@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from fake_buildkitd.frontend.dockerfile._commands import Arg, Command, Stage
 from fake_buildkitd.frontend.dockerfile._image import Image
-from fake_buildkitd.frontend.dockerfile._instructions import Arg, Command, Stage
 from fake_buildkitd.frontend.dockerfile._location import Range
 from fake_buildkitd.frontend.dockerfile._outline import Capture
 from fake_buildkitd.frontend.dockerfile._text import clean

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 
 from fake_buildkitd.frontend.dockerfile import _linter as rules
-from fake_buildkitd.frontend.dockerfile._instructions import Arg, Command, Stage
+from fake_buildkitd.frontend.dockerfile._commands import Arg, Command, Stage
 from fake_buildkitd.frontend.dockerfile._linter import Linter
 from fake_buildkitd.frontend.dockerfile._location import Range, with_location
 from fake_buildkitd.frontend.dockerfile._shell import Expansion
