@@ -270,4 +270,5 @@ async def test_copy_ignored_files(
     for text, url, line in warnings:
         verb, what = ("Add" if line == 4 else "Copy"), '"."' if not error else '"Dockerfile"'
         assert (text, url) == (IGNORED.format(verb, what, line), f"{RULES}copy-ignored-file/")
-    assert lines == ([3] if error else [])
+    # Of two steps that fail for the same reason either may be the first.
+    assert [line in (warned or [3]) for line in lines] == ([True] if error else [])
