@@ -12,6 +12,7 @@ from pybuildkit.golang.errors import BuildkitError
 from pybuildkit.rpc import Code, RpcError
 from pybuildkit.solver.errdefs import SolveError, SourceError, VertexError, sources, with_source, wrap_vertex
 from pybuildkit.solver.errdefs.errdefs_pb2 import Source
+from pybuildkit.solver.pb.ops_pb2 import SourceInfo
 from pybuildkit.util import grpcerrors
 
 
@@ -146,3 +147,14 @@ def test_status_text_names_the_code_unless_unknown() -> None:
 def test_source_error_keeps_the_text() -> None:
     err = SourceError(BuildkitError("inner"), Source())
     assert str(err) == "inner"
+
+
+def test_several_sources_all_arrive_and_change_their_order_at_each_hop() -> None:
+    """A detail becomes the layer around those before it, and layers are told from the outermost on."""
+    err: BaseException = RpcError(Code.INVALID_ARGUMENT, "bad")
+    for name in ("one", "two", "three"):
+        err = with_source(err, Source(info=SourceInfo(filename=name)))
+    for order in (["three", "two", "one"], ["one", "two", "three"]):
+        err = grpcerrors.from_grpc(grpcerrors.to_grpc(err))
+        assert [each.info.filename for each in sources(err)] == order
+        assert grpcerrors.code(err) == Code.INVALID_ARGUMENT
