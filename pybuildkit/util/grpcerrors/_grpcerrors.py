@@ -148,8 +148,13 @@ def code(err: BaseException | None) -> Code:
 
     Of several errors at once it is the first code that says something.
     """
-    if err is None:
-        return Code.OK
+    return Code.OK if err is None else _code(err, set())
+
+
+def _code(err: BaseException, seen: set[int]) -> Code:
+    if id(err) in seen:  # an error that was raised from one made of it
+        return Code.UNKNOWN
+    seen.add(id(err))
     if isinstance(err, (CodeError, RpcError)):
         return err.code
     declared = getattr(err, "grpc_code", None)
@@ -160,7 +165,7 @@ def code(err: BaseException | None) -> Code:
     if isinstance(err, context.DeadlineExceededError):
         return Code.DEADLINE_EXCEEDED
     members = err.errors if isinstance(err, errors.JoinedError) else _inner(err)
-    found = (code(member) for member in members)
+    found = (_code(member, seen) for member in members)
     return next((each for each in found if each not in (Code.OK, Code.UNKNOWN)), Code.UNKNOWN)
 
 
@@ -169,15 +174,23 @@ def as_grpc_status(err: BaseException) -> RpcError | None:
 
     Several errors at once give the first member's status that is a failure, with the text of them all.
     """
+    return _as_grpc_status(err, set())
+
+
+def _as_grpc_status(err: BaseException, seen: set[int]) -> RpcError | None:
     if isinstance(err, RpcError):
         return err
+    if id(err) in seen:
+        return None
+    seen.add(id(err))
     if isinstance(err, errors.JoinedError):
         for member in err.errors:
-            status = as_grpc_status(member)
+            status = _as_grpc_status(member, seen)
             if status is not None and status.code != Code.OK:
                 return RpcError(status.code, errors.error_text(err), status.details)
         return None
-    return next((status for inner in _inner(err) if (status := as_grpc_status(inner)) is not None), None)
+    found = (_as_grpc_status(inner, seen) for inner in _inner(err))
+    return next((status for status in found if status is not None), None)
 
 
 def to_grpc(err: BaseException) -> RpcError:

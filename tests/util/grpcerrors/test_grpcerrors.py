@@ -158,3 +158,12 @@ def test_several_sources_all_arrive_and_change_their_order_at_each_hop() -> None
         err = grpcerrors.from_grpc(grpcerrors.to_grpc(err))
         assert [each.info.filename for each in sources(err)] == order
         assert grpcerrors.code(err) == Code.INVALID_ARGUMENT
+
+
+def test_an_error_raised_from_one_made_of_it() -> None:
+    inner = BuildkitError("inner")
+    outer = errors.wrap(inner, "outer")
+    inner.__cause__ = outer
+    assert grpcerrors.code(outer) == Code.UNKNOWN
+    assert grpcerrors.as_grpc_status(outer) is None
+    assert grpcerrors.to_grpc(outer).message == "outer: inner"
