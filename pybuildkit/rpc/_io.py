@@ -6,7 +6,8 @@ passes through the loop once, and a busy peer cannot starve the rest of the prog
 
 A peer that sends many small pieces in quick succession, each of which would wake everything above, is read a few
 milliseconds later, when there is more at a time. Where that brings no more (the peer waits for our answer to each
-piece) it is given up for the next few hundred.
+piece) it is given up for the next few hundred. It is not done where much is being sent: the small pieces are then
+what lets us send more (WINDOW_UPDATE), and what the peer measures us by (PING).
 """
 
 from __future__ import annotations
@@ -36,6 +37,7 @@ _BURST = 16
 _PAUSE_SECONDS = 0.004
 _GAIN = 2
 _MOST_DOUBT = 256
+_BULK = 64 * 1024
 
 
 class _Device(Protocol):
@@ -129,6 +131,7 @@ class PollStream:
         self._doubt = 8
         self._usual = 0.0
         self._last_read = 0.0
+        self._written = 0
 
     def error_text(self, err: OSError, op: str) -> str:
         """An error of the descriptor as Go's net package prints it; `op` is "read" or "write"."""
@@ -146,7 +149,7 @@ class PollStream:
         if self._closed:
             return b""
         assert self._reader is None, "two reads at once"
-        if self._quick >= _BURST and (gathered := await self._read_later(n)) is not None:
+        if self._quick >= _BURST and self._written < _BULK and (gathered := await self._read_later(n)) is not None:
             return gathered
         self._read_size = n
         reader: asyncio.Future[bytes] = self._loop.create_future()
@@ -174,7 +177,8 @@ class PollStream:
         except (BlockingIOError, InterruptedError):
             self._quick = 0
             return None
-        if len(data) == n:
+        written, self._written = self._written, 0
+        if len(data) == n or written >= _BULK:
             self._quick = 0
         if len(data) >= _GAIN * self._usual:
             self._doubt = 8
@@ -184,9 +188,10 @@ class PollStream:
         return data
 
     def _note_size(self, size: int) -> None:
-        """Count the small pieces that came in quick succession."""
+        """Count the small pieces that came in quick succession, with little sent between them."""
         now = self._loop.time()
-        if size < _SMALL and now - self._last_read < _QUICK_SECONDS:
+        written, self._written = self._written, 0
+        if size < _SMALL and written < _BULK and now - self._last_read < _QUICK_SECONDS:
             self._quick += 1
             self._usual += (size - self._usual) / 8
         else:
@@ -246,6 +251,7 @@ class PollStream:
                 sent = self._device.send(buffers[self._start : self._start + IOV_MAX])
             except (BlockingIOError, InterruptedError):
                 return False
+            self._written += sent
             self._start = advance(buffers, self._start, sent)
         self._unsent = []
         return True

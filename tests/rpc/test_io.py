@@ -72,6 +72,39 @@ async def test_answers_are_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> No
     assert len(pauses) < 30
 
 
+async def test_no_pause_while_much_is_sent(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Small pieces that answer bulk are windows and pings: whoever delays them slows the transfer down."""
+    stream, _, peer = _pair()
+    loop = asyncio.get_running_loop()
+    pauses = []
+    sleep = asyncio.sleep
+
+    async def note(seconds: float) -> None:
+        pauses.append(seconds)
+        peer.send(b"window" * 3)  # a pause would pay
+        await sleep(0)
+
+    async def write(size: int) -> None:
+        writing = asyncio.create_task(stream.write_buffers([bytes(size)]))
+        while size:
+            size -= len(await loop.sock_recv(peer, size))
+        await writing
+
+    monkeypatch.setattr(asyncio, "sleep", note)
+    for _ in range(200):
+        peer.send(b"window")
+        assert await stream.read(4096)
+        await write(100_000)
+    assert pauses == []
+    for _ in range(200):
+        peer.send(b"request")
+        assert await stream.read(4096)
+        await write(100)
+    assert pauses != []
+    await stream.close()
+    peer.close()
+
+
 @pytest.mark.parametrize("ending", ["close", "peer"])
 async def test_end_during_the_pause(ending: str) -> None:
     stream, _, peer = _pair()

@@ -55,7 +55,7 @@ _LIST_BATCH = 1000
 _LIST_STEP = 32
 _LIST_SECONDS = 0.05
 _READ_BATCH = 512
-_LARGE_BATCH = 4
+_LARGE_BATCH = 8
 
 
 class ProtocolError(BuildkitError):
