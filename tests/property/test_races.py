@@ -23,7 +23,7 @@ from pybuildkit.third_party.fsutil._packet import (
     request_packet,
     stat_packet,
 )
-from tests.third_party.fsutil.transfer import open_descriptors, outcome
+from tests.third_party.fsutil.transfer import answers, open_descriptors, outcome
 
 SECRET = b"outside-" * 20_000
 INSIDE = b"inside-" * 20_000
@@ -119,7 +119,7 @@ def test_any_order_of_valid_packets_gives_the_tree(files: list[tuple[bytes, bool
             elif sending:
                 batch.append(_piece(choose, contents, sending))
             if batch and (choose.random() < 0.3 or not (waiting or sending)):
-                requests = core.feed(batch)
+                requests = answers(core, batch)
                 batch = [FIN_PACKET] if FIN_PACKET in requests else []
                 finished |= FIN_PACKET in requests
                 asked = {request_packet(n): n for n in range(len(files))}

@@ -53,6 +53,8 @@ from pybuildkit.third_party.fsutil._validator import BAD_COMPONENTS, ChangeKind
 MAX_OPEN_FILES = 16
 _FLUSH_FILE = 256 << 10
 _FLUSH_ALL = 2 << 20
+_PIECE = 64
+"""Bytes that a piece of content costs beside itself."""
 
 
 class RefusedError(BuildkitError):
@@ -91,13 +93,14 @@ ContentHasher = Callable[[Stat], "Hasher | hashlib._Hash"]
 
 
 class FileWriter:
-    """A regular file whose content is expected."""
+    """A regular file whose content is expected; `key` is for the use of who expects it."""
 
     __slots__ = (
         "buffered",
         "chunks",
         "fd",
         "hasher",
+        "key",
         "kind",
         "original",
         "path",
@@ -119,6 +122,7 @@ class FileWriter:
         self.chunks: list[bytes | memoryview] = []
         self.fd = -1
         self.temp = b""
+        self.key = b""
 
 
 class DiskWriter:
@@ -324,8 +328,8 @@ class DiskWriter:
         if file.hasher is not None:
             file.hasher.update(data)
         file.chunks.append(data)
-        file.buffered += size
-        self._buffered += size
+        file.buffered += size + _PIECE
+        self._buffered += size + _PIECE
         if file.buffered >= _FLUSH_FILE:
             self._flush(file)
         else:

@@ -23,6 +23,8 @@ _BATCH_BYTES = 256 << 10
 _BATCH_PACKETS = 4000
 _BATCH_SECONDS = 0.002
 _WAITING_BYTES = 1 << 20
+_PACKET_BYTES = 16
+"""What a packet costs beside its bytes: the end of a list has none."""
 _LAST_WORDS_SECONDS = 2.0
 
 
@@ -71,7 +73,6 @@ class _Receive:
         self._some = asyncio.Event()
         self._enough = asyncio.Event()
         self._room = asyncio.Event()
-        self._outgoing: list[bytes] = []
         self._to_send = asyncio.Event()
         self._done = False
 
@@ -122,7 +123,7 @@ class _Receive:
                 size = sum(map(len, packets))
                 self.received += size
                 self._packets += packets
-                self._waiting += size
+                self._waiting += size + _PACKET_BYTES * len(packets)
                 self._some.set()
                 if self._waiting >= _BATCH_BYTES or len(self._packets) >= _BATCH_PACKETS:
                     self._enough.set()
@@ -159,20 +160,18 @@ class _Receive:
                 await reader
                 core.end()
                 break
-            self._queue(await self._worker.submit(lambda batch=packets: core.feed(batch)))  # type: ignore[misc]  # bound now
+            await self._worker.submit(lambda batch=packets: core.feed(batch))  # type: ignore[misc]  # bound now
+            self._to_send.set()
         self._done = True
         self._to_send.set()
 
-    def _queue(self, packets: list[bytes]) -> None:
-        if packets:
-            self._outgoing += packets
-            self._to_send.set()
-
     async def _send(self) -> None:
+        """Send what there is to say; requests are made when the stream takes them."""
+        core = self._core
+        assert core is not None
         while True:
-            await self._to_send.wait()
             self._to_send.clear()
-            packets, self._outgoing = self._outgoing, []
+            packets = core.outgoing(_BATCH_PACKETS)
             if packets:
                 try:
                     await self._stream.send_many(packets)
@@ -182,3 +181,5 @@ class _Receive:
                     raise
             elif self._done:
                 return
+            else:
+                await self._to_send.wait()

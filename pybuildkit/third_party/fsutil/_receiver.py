@@ -2,11 +2,11 @@
 
 Mirrors receive.go of tonistiigi/fsutil; the order of packets is told in `_sender`.
 
-`feed` takes packets and gives those to be sent; it blocks on the disk and belongs in a thread. Contents may come
-in any order and mixed, also while the list is still coming.
+`feed` takes packets; it blocks on the disk and belongs in a thread. `outgoing` gives those to be sent, and does not
+block. Contents may come in any order and mixed, also while the list is still coming.
 
 Differs from Go: a file whose content is longer or shorter than its STAT, a STAT after the end of the list, a second
-end, a FIN before ours and a stream that ends before the sender's FIN are errors.
+end, a FIN before ours and a stream that ends before the sender's FIN are errors, and so is a list without end.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from pybuildkit.third_party.fsutil._diff import DIFF_METADATA, Differ, DiffType
-from pybuildkit.third_party.fsutil._diskwriter import ContentHasher, DiskWriter, FileWriter, NotifyFunc
+from pybuildkit.third_party.fsutil._diskwriter import ContentHasher, DiskWriter, NotifyFunc
 from pybuildkit.third_party.fsutil._fs import new_fs
 from pybuildkit.third_party.fsutil._packet import (
     DATA,
@@ -25,11 +25,11 @@ from pybuildkit.third_party.fsutil._packet import (
     FIN_PACKET,
     STAT,
     decode_packet,
-    request_packet,
     split_data,
 )
+from pybuildkit.third_party.fsutil._pending import Pending
 from pybuildkit.third_party.fsutil._sender import ProtocolError, RemoteError
-from pybuildkit.third_party.fsutil._stat import Stat
+from pybuildkit.third_party.fsutil._stat import MODE_TYPE, Stat
 from pybuildkit.third_party.fsutil._validator import ChangeKind, Hardlinks, Validator
 from pybuildkit.third_party.fsutil._wire import decode_varint, encode_varint
 
@@ -88,7 +88,8 @@ class Receiver:
         self._check = check
         self._listed = False
         self._count = 0
-        self._wanted: dict[bytes, FileWriter] = {}
+        self._said_fin = False
+        self._pending = Pending()
         self._validator = Validator()
         self._hardlinks = Hardlinks()
         self._metadata = bytearray()
@@ -104,14 +105,23 @@ class Receiver:
         self._differ.close()
         self._writer.close()
 
-    def feed(self, packets: list[bytes]) -> list[bytes]:
-        """Take packets from the sender; the packets for it. Blocks.
+    def outgoing(self, limit: int) -> list[bytes]:
+        """The next packets for the sender, at most `limit`; any thread may call it, one at a time."""
+        whole = self.whole
+        out = self._pending.requests(limit)
+        if whole and not out and not self._said_fin:
+            self._said_fin = True
+            out = [FIN_PACKET]
+        return out
+
+    def feed(self, packets: list[bytes]) -> None:
+        """Take packets from the sender. Blocks.
 
         Raises:
             RemoteError: the sender has failed.
             ProtocolError, OSError, BuildkitError: a packet that should not come, or cannot be followed.
         """
-        out: list[bytes] = []
+        pending = self._pending
         for count, raw in enumerate(packets):
             if not count & 63:
                 self._check()
@@ -120,15 +130,14 @@ class Receiver:
             content = split_data(raw)
             if content is not None:
                 self._data(*content)
-                if self._wanted or not self._listed:
-                    continue
-                self._finish(out)
+                if not pending.count and self._listed:
+                    self._finish()
                 continue
             packet = decode_packet(raw)
             if packet.type == DATA:
                 self._data(encode_varint(packet.id) if packet.id else b"", packet.data)
             elif packet.type == STAT:
-                self._stat(packet.stat, out)
+                self._stat(packet.stat, len(raw))
             elif packet.type == FIN:
                 if not self.whole:
                     raise ProtocolError("unexpected FIN from the sender")
@@ -137,9 +146,8 @@ class Receiver:
                 raise RemoteError(f"error from sender: {bytes(packet.data).decode('utf-8', 'replace')}")
             else:
                 raise ProtocolError(f"unexpected packet of type {packet.type} from the sender")
-            if self._listed and not self._wanted and not self.whole:
-                self._finish(out)
-        return out
+            if self._listed and not pending.count and not self.whole:
+                self._finish()
 
     def end(self) -> None:
         """The stream has ended.
@@ -150,14 +158,13 @@ class Receiver:
         if not self.finished:
             raise ProtocolError("unexpected EOF")
 
-    def _finish(self, out: list[bytes]) -> None:
+    def _finish(self) -> None:
         if self._opt.metadata_only is not None:
             self._writer.write_plain(METADATA_PATH, bytes(self._metadata))
         self._writer.finish()
         self.whole = True
-        out.append(FIN_PACKET)
 
-    def _stat(self, stat: Stat | None, out: list[bytes]) -> None:
+    def _stat(self, stat: Stat | None, size: int) -> None:
         if self._listed:
             raise ProtocolError("STAT after the end of the list" if stat is not None else "second end of the list")
         if stat is None:
@@ -169,15 +176,16 @@ class Receiver:
         self._validator.handle_change(ChangeKind.ADD, stat.path, stat)
         self._hardlinks.handle_change(ChangeKind.ADD, stat.path, stat)
         if self._opt.metadata_only is None:
-            self._entry(stat, id, out)
+            self._entry(stat, id, size)
         elif stat.path != METADATA_PATH:
-            self._metadata_entry(stat, id, out)
+            self._metadata_entry(stat, id, size)
 
-    def _metadata_entry(self, stat: Stat, id: int, out: list[bytes]) -> None:
+    def _metadata_entry(self, stat: Stat, id: int, size: int) -> None:
         """Note an entry; make it, after its directories, where its content is wanted."""
         assert self._opt.metadata_only is not None
         body = stat.marshal()
         self._metadata += struct.pack("<I", len(body)) + body
+        self._pending.charge(len(body))
         wanted = self._opt.metadata_only(stat.path, stat)
         parent = stat.path.rpartition(b"/")[0]
         while self._parents and self._parents[-1].path != parent:
@@ -187,11 +195,11 @@ class Receiver:
         if wanted:
             waiting, self._parents = self._parents, []
             for directory in waiting:
-                self._entry(directory, -1, out)
+                self._entry(directory, -1, size)
             if not stat.is_dir():
-                self._entry(stat, id, out)
+                self._entry(stat, id, size)
 
-    def _entry(self, stat: Stat, id: int, out: list[bytes]) -> None:
+    def _entry(self, stat: Stat, id: int, size: int) -> None:
         original = stat
         keep = True
         if self._opt.filter is not None:
@@ -204,9 +212,11 @@ class Receiver:
             return
         file = self._writer.add(kind, path, stat, original)
         if file is not None:
-            request = request_packet(id)
-            self._wanted[request[3:]] = file
-            out.append(request)
+            self._pending.add(id, file)
+        elif stat.is_dir() or not stat.mode & MODE_TYPE:  # kept for the end: a directory or a hard link
+            self._pending.charge_object(size)
+        else:
+            self._pending.charge(0)
 
     def _delete(self, path: bytes) -> None:
         if self._opt.filter is None or self._opt.filter(path, Stat()):
@@ -214,11 +224,11 @@ class Receiver:
 
     def _data(self, id: bytes, data: bytes | memoryview) -> None:
         """Content, or its end, of the file whose number has the varint `id`; nothing for 0, as in its request."""
-        file = self._wanted.get(id)
+        file = self._pending.get(id)
         if file is None:
             raise ProtocolError(f"invalid file request {decode_varint(id, 0, len(id))[0] if id else 0}")
         if data:
             self._writer.write(file, data)
         else:
-            del self._wanted[id]
+            self._pending.done(file)
             self._writer.end(file)

@@ -13,6 +13,7 @@ from __future__ import annotations
 import enum
 import errno
 import os
+from array import array
 from collections.abc import Iterator
 
 from pybuildkit.golang.errors import BuildkitError, with_op
@@ -98,10 +99,15 @@ def _quoted(path: bytes) -> str:
 
 
 class Hardlinks:
-    """Checks that hard links lead to entries that came before."""
+    """Checks that hard links lead to entries that came before.
+
+    Of a name only its hash is kept, and looked up only once there are links: lists are long, links are few. A name
+    that shares its hash with another one is no way out of the tree: the link is made inside it, or fails.
+    """
 
     def __init__(self) -> None:
-        self._seen: set[bytes] = set()
+        self._hashes = array("q")
+        self._seen: set[int] | None = None
 
     def handle_change(self, kind: ChangeKind, path: bytes, stat: Stat) -> None:
         """Check the next entry.
@@ -112,8 +118,15 @@ class Hardlinks:
         if kind == ChangeKind.DELETE or stat.mode & (MODE_DIR | MODE_SYMLINK):
             return
         if not stat.linkname:
-            self._seen.add(path)
-        elif stat.linkname not in self._seen:
+            if self._seen is None:
+                self._hashes.append(hash(path))
+            else:
+                self._seen.add(hash(path))
+            return
+        if self._seen is None:
+            self._seen = set(self._hashes)
+            self._hashes = array("q")
+        if hash(stat.linkname) not in self._seen:
             name = path.decode(FS_ENCODING, "replace")
             raise LinkError(f"invalid link {name} to unknown path: {_quoted(stat.linkname)}")
 

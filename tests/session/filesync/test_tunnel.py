@@ -254,12 +254,12 @@ async def test_one_that_does_not_read_starves_no_other(tmp_path: Path) -> None:
 
 async def test_many_transfers_share_the_tunnel(tmp_path: Path) -> None:
     """Equal transfers advance together: when the first has ended, no other is far behind."""
-    size = 8 << 20
+    size = 24 << 20
     sources = {f"s{n}": Endless(big=size) for n in range(6)}
     async with tunnel(provider(**sources)) as caller:
         tasks = [asyncio.ensure_future(pull(caller, name, tmp_path / name)) for name in sources]
         await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-        assert min(source.read for source in sources.values()) >= size // 4
+        assert min(source.read for source in sources.values()) >= size // 8
         await asyncio.gather(*tasks)
 
 
@@ -313,11 +313,10 @@ async def test_export_is_written_although_the_daemon_has_ended_the_call(
     ended = threading.Event()
     feed = _receiver.Receiver.feed
 
-    def slow(self: _receiver.Receiver, packets: list[bytes]) -> list[bytes]:
-        answer = feed(self, packets)
+    def slow(self: _receiver.Receiver, packets: list[bytes]) -> None:
+        feed(self, packets)
         if self.finished:
             ended.wait(20)
-        return answer
 
     settle = SyncTarget._settle
 

@@ -39,7 +39,7 @@ from pybuildkit.third_party.fsutil._packet import (
 from pybuildkit.third_party.fsutil._tasks import Payload
 from tests.third_party.fsutil.changes import make
 from tests.third_party.fsutil.streams import pair
-from tests.third_party.fsutil.transfer import names, open_descriptors
+from tests.third_party.fsutil.transfer import answers, names, open_descriptors
 
 FILE = stat_packet(Stat(b"f", 0o644, size=3))
 DIR = stat_packet(Stat(b"d", MODE_DIR | 0o755))
@@ -94,20 +94,20 @@ def test_receiver_refuses(tmp_path: Path, name: str) -> None:
 
 def test_receiver_takes_contents_while_the_list_is_coming(tmp_path: Path) -> None:
     core = Receiver(str(tmp_path), ReceiveOpt())
-    assert core.feed([FILE]) == [request_packet(0)]
-    assert core.feed([DATA, data_end(0)]) == []
-    assert core.feed([stat_packet(Stat(b"g", 0o644)), END_OF_LIST]) == [request_packet(1)]
-    assert core.feed([data_end(1)]) == [FIN_PACKET]
+    assert answers(core, [FILE]) == [request_packet(0)]
+    assert answers(core, [DATA, data_end(0)]) == []
+    assert answers(core, [stat_packet(Stat(b"g", 0o644)), END_OF_LIST]) == [request_packet(1)]
+    assert answers(core, [data_end(1)]) == [FIN_PACKET]
     with pytest.raises(ProtocolError, match=r"^unexpected EOF$"):
         core.end()
-    assert core.feed([FIN_PACKET]) == []
+    assert answers(core, [FIN_PACKET]) == []
     core.end()
     assert (tmp_path / "f").read_bytes() == b"abc"
 
 
 def test_receiver_of_nothing(tmp_path: Path) -> None:
     core = Receiver(str(tmp_path), ReceiveOpt())
-    assert core.feed([END_OF_LIST]) == [FIN_PACKET]
+    assert answers(core, [END_OF_LIST]) == [FIN_PACKET]
     core.feed([FIN_PACKET])
     assert core.finished
 
@@ -284,10 +284,9 @@ async def test_waiting_packets_are_bounded(tmp_path: Path, monkeypatch: pytest.M
     release = threading.Event()
     stalled = threading.Event()
 
-    def stall(self: Receiver, packets: list[bytes]) -> list[bytes]:
+    def stall(self: Receiver, packets: list[bytes]) -> None:
         stalled.set()
         release.wait(30)
-        return []
 
     monkeypatch.setattr(Receiver, "feed", stall)
     flood = Flood()

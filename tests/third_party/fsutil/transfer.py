@@ -9,7 +9,7 @@ from pathlib import Path
 
 from pybuildkit.golang.context import background
 from pybuildkit.golang.errors import BuildkitError
-from pybuildkit.third_party.fsutil import FS, ReceiveOpt, receive, send
+from pybuildkit.third_party.fsutil import FS, ReceiveOpt, Receiver, receive, send
 from tests.third_party.fsutil.streams import pair
 
 
@@ -57,6 +57,12 @@ async def outcome(fs: FS, dest: Path, opt: ReceiveOpt) -> tuple[BaseException | 
         if err is not None and not isinstance(err, BuildkitError | OSError):
             raise err
     return sender, receiver
+
+
+def answers(core: Receiver, packets: list[bytes]) -> list[bytes]:
+    """What a receiver says to packets."""
+    core.feed(packets)
+    return core.outgoing(1 << 30)
 
 
 def names(root: Path) -> list[str]:
