@@ -6,8 +6,9 @@ passes through the loop once, and a busy peer cannot starve the rest of the prog
 
 A peer that sends many small pieces in quick succession, each of which would wake everything above, is read a few
 milliseconds later, when there is more at a time. Where that brings no more (the peer waits for our answer to each
-piece) it is given up for the next few hundred. It is not done where much is being sent: the small pieces are then
-what lets us send more (WINDOW_UPDATE), and what the peer measures us by (PING).
+piece) it is given up for the next few hundred. It is not done where much is under way: when we send it, the small
+pieces are what lets us send more (WINDOW_UPDATE), and what the peer measures us by (PING); when we receive it, the
+peer cannot go on before we have read.
 """
 
 from __future__ import annotations
@@ -178,7 +179,7 @@ class PollStream:
             self._quick = 0
             return None
         written, self._written = self._written, 0
-        if len(data) == n or written >= _BULK:
+        if len(data) >= min(n, _BULK) or written >= _BULK:
             self._quick = 0
         if len(data) >= _GAIN * self._usual:
             self._doubt = 8

@@ -105,6 +105,27 @@ async def test_no_pause_while_much_is_sent(monkeypatch: pytest.MonkeyPatch) -> N
     peer.close()
 
 
+async def test_no_pause_while_much_is_received(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A pause is for small pieces: where it brings as much as the socket holds, it held the peer up."""
+    stream, _, peer = _pair()
+    pauses = []
+    sleep = asyncio.sleep
+
+    async def bulk(seconds: float) -> None:
+        pauses.append(seconds)
+        peer.send(bytes(100_000))
+        await sleep(0)
+
+    monkeypatch.setattr(asyncio, "sleep", bulk)
+    stream._quick = 10**6
+    for _ in range(100):
+        assert len(await stream.read(256 * 1024)) == 100_000
+        peer.send(bytes(100_000))
+    assert len(pauses) == 1
+    await stream.close()
+    peer.close()
+
+
 @pytest.mark.parametrize("ending", ["close", "peer"])
 async def test_end_during_the_pause(ending: str) -> None:
     stream, _, peer = _pair()
