@@ -6,14 +6,15 @@ the median of the turns.
 
 from __future__ import annotations
 
+import ast
 import json
 import os
 import socket
 import statistics
 import struct
 import subprocess
+import sys
 import tempfile
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -58,32 +59,62 @@ def daemon_pid(addr: str) -> int:
     return int(pid)
 
 
-def measure(
+_LAUNCHER = """
+import os, sys, time
+report = int(sys.argv[1])
+os.set_inheritable(report, False)
+started = time.monotonic()
+pid = os.posix_spawnp(sys.argv[2], sys.argv[2:], os.environ)
+_, status, usage = os.wait4(pid, 0)
+wall = time.monotonic() - started
+figures = (os.waitstatus_to_exitcode(status), wall, usage.ru_utime + usage.ru_stime, usage.ru_maxrss)
+os.write(report, repr(figures).encode())
+"""
+"""Starts a command and measures it. A process's peak memory begins with that of the process that has started it, so
+this one is small."""
+
+
+def launch(
     argv: Sequence[str], *, stdin: bytes = b"", cwd: Path | None = None, env: Mapping[str, str], daemon: int = 0
-) -> Sample:
-    """Run a command once, its output thrown away.
+) -> tuple[int, Sample, str]:
+    """Run a command once: its exit code, what it took, and the end of its output.
 
     Args:
         daemon: the process whose CPU is measured meanwhile; 0 for none.
+    """
+    reading, writing = os.pipe()
+    with tempfile.TemporaryFile() as source, tempfile.TemporaryFile() as output, open(reading, "rb") as report:
+        source.write(stdin)
+        source.seek(0)
+        before = cpu_of(daemon) if daemon else 0.0
+        words = [sys.executable, "-I", "-S", "-c", _LAUNCHER, str(writing), *argv]
+        process = subprocess.Popen(
+            words, stdin=source, stdout=output, stderr=output, cwd=cwd, env=dict(env), pass_fds=(writing,)
+        )
+        os.close(writing)
+        figures = report.read()
+        process.wait()
+        spent = cpu_of(daemon) - before if daemon else 0.0
+        output.seek(0)
+        text = output.read()[-2000:].decode("utf-8", "replace")
+    if not figures:
+        raise BenchError(f"{' '.join(argv)} cannot be run:\n{text}")
+    code, wall, cpu, memory = ast.literal_eval(figures.decode())
+    return code, Sample(wall, cpu, memory, spent), text
+
+
+def measure(
+    argv: Sequence[str], *, stdin: bytes = b"", cwd: Path | None = None, env: Mapping[str, str], daemon: int = 0
+) -> Sample:
+    """Run a command once, its output thrown away; see `launch`.
 
     Raises:
         BenchError: when it does not exit with 0.
     """
-    with tempfile.TemporaryFile() as source, tempfile.TemporaryFile() as output:
-        source.write(stdin)
-        source.seek(0)
-        before = cpu_of(daemon) if daemon else 0.0
-        started = time.monotonic()
-        process = subprocess.Popen(argv, stdin=source, stdout=output, stderr=output, cwd=cwd, env=dict(env))
-        _, status, usage = os.wait4(process.pid, 0)
-        wall = time.monotonic() - started
-        spent = cpu_of(daemon) - before if daemon else 0.0
-        process.returncode = os.waitstatus_to_exitcode(status)
-        if process.returncode != 0:
-            output.seek(0)
-            text = output.read()[-2000:].decode("utf-8", "replace")
-            raise BenchError(f"{' '.join(argv)} exited with {process.returncode}:\n{text}")
-    return Sample(wall, usage.ru_utime + usage.ru_stime, usage.ru_maxrss, spent)
+    code, sample, text = launch(argv, stdin=stdin, cwd=cwd, env=env, daemon=daemon)
+    if code != 0:
+        raise BenchError(f"{' '.join(argv)} exited with {code}:\n{text}")
+    return sample
 
 
 @dataclass(frozen=True)

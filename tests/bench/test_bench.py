@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.bench.measure import BenchError, Row, cpu_of, daemon_pid, report
+from tests.bench.measure import BenchError, Row, cpu_of, daemon_pid, measure, report
 from tests.bench.transfer import growth_report
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -82,6 +82,29 @@ def test_cpu_of_a_process() -> None:
     while time.process_time() < end:
         pass
     assert 0.05 < cpu_of(os.getpid()) - before < 10
+
+
+def test_figures_are_those_of_the_command_alone() -> None:
+    """Not those of who starts it, which may be large and old."""
+    ballast = bytearray(64 << 20)
+    env = dict(os.environ)
+    small = measure(["true"], env=env)
+    code = (
+        f"import time; a = b'x' * {100 << 20}; end = time.process_time() + 0.2\nwhile time.process_time() < end: pass"
+    )
+    large = measure([sys.executable, "-S", "-c", code], env=env)
+    assert small.memory < 16 << 10
+    assert 100 << 10 < large.memory < 140 << 10
+    assert small.cpu < 0.1 < 0.2 <= large.cpu < 2
+    assert large.wall >= 0.2
+    assert len(ballast) == 64 << 20
+
+
+def test_a_command_that_fails_is_an_error() -> None:
+    with pytest.raises(BenchError, match=r"exited with 3:\nwhy"):
+        measure(["sh", "-c", "echo why; exit 3"], env=dict(os.environ))
+    with pytest.raises(BenchError, match="cannot be run"):
+        measure(["/no/such/program"], env=dict(os.environ))
 
 
 def test_pid_of_a_daemon(tmp_path: Path) -> None:
