@@ -17,8 +17,7 @@ from pybuildkit.rpc import Code, Method, RpcError, Server, ServerStream
 from pybuildkit.third_party.containerd import filters as filter_language
 from pybuildkit.third_party.containerd.content import ContentServer, Info, ReaderAt, Status, Store, Writer, digest_of
 from pybuildkit.third_party.containerd.content.local import LocalStore
-from pybuildkit.third_party.containerd.errdefs import NotFoundError
-from pybuildkit.util import grpcerrors
+from pybuildkit.third_party.containerd.errdefs import NotFoundError, to_grpc
 
 Req = TypeVar("Req")
 Resp = TypeVar("Resp")
@@ -259,7 +258,7 @@ class _Worded:
             try:
                 return await handler(ctx, request)
             except BuildkitError as err:
-                raise ContentError(grpcerrors.to_grpc(err)) from err
+                raise ContentError(to_grpc(err)) from err
 
         self._server.add_unary(method, handle)
 
@@ -270,6 +269,6 @@ class _Worded:
             try:
                 await handler(stream)
             except BuildkitError as err:
-                raise ContentError(grpcerrors.to_grpc(err)) from err
+                raise ContentError(to_grpc(err)) from err
 
         self._server.add_stream(method, handle)

@@ -86,9 +86,9 @@ class Method(Generic[Req, Resp]):
             client_streaming=client_streaming,
             server_streaming=server_streaming,
             encode_request=request.SerializeToString,
-            decode_request=request.FromString,
+            decode_request=_decoder(request),
             encode_response=response.SerializeToString,
-            decode_response=response.FromString,
+            decode_response=_decoder(response),
         )
 
     @staticmethod
@@ -109,6 +109,24 @@ class RawMethod(Method[object, bytes]):
     """A method of undecoded messages; both sides send payloads (typed `object`) and receive bytes."""
 
     __slots__ = ()
+
+
+def _decoder(message: type[MessageT]) -> Decoder[MessageT]:
+    """Reads messages of a class; raises RpcError (Internal) for bytes that are none."""
+    from google.protobuf.message import DecodeError
+
+    from pybuildkit.rpc._code import Code, RpcError
+
+    parse = message.FromString
+
+    def decode(data: bytes) -> MessageT:
+        try:
+            return parse(data)
+        except DecodeError as err:
+            text = "grpc: failed to unmarshal the received message: proto: cannot parse invalid wire-format data"
+            raise RpcError(Code.INTERNAL, text) from err
+
+    return decode
 
 
 def as_payload(message: object) -> Payload:

@@ -7,7 +7,7 @@ Mirrors github.com/containerd/errdefs and its errgrpc. The text of an error is "
 from __future__ import annotations
 
 from pybuildkit.golang import context
-from pybuildkit.golang.errors import BuildkitError
+from pybuildkit.golang.errors import BuildkitError, error_text, find
 from pybuildkit.rpc import Code, RpcError
 
 
@@ -106,6 +106,20 @@ _CLASSES: dict[Code, type[ContainerdError]] = {
         NotImplementedYetError,
     )
 }
+
+
+def to_grpc(err: BaseException) -> RpcError:
+    """The status of an error: the code of its class, Unknown where it has none, and its text."""
+    if isinstance(err, RpcError):
+        return err
+    code = Code.UNKNOWN
+    if (found := find(err, ContainerdError)) is not None:
+        code = found.grpc_code
+    elif find(err, context.CanceledError) is not None:
+        code = Code.CANCELLED
+    elif find(err, context.DeadlineExceededError) is not None:
+        code = Code.DEADLINE_EXCEEDED
+    return RpcError(code, error_text(err))
 
 
 def to_native(err: RpcError) -> BuildkitError:

@@ -31,11 +31,12 @@ def check_digest(digest: str) -> tuple[str, str]:
     Raises:
         InvalidArgumentError: it is none, or of an algorithm that is not known.
     """
-    if not _DIGEST.fullmatch(digest):
-        raise InvalidArgumentError("invalid checksum digest format")
     algorithm, _, digits = digest.partition(":")
+    if not algorithm or not digits:
+        raise InvalidArgumentError("invalid checksum digest format")
     if algorithm not in ALGORITHMS:
-        raise InvalidArgumentError("unsupported digest algorithm")
+        is_digest = _DIGEST.fullmatch(digest)
+        raise InvalidArgumentError("unsupported digest algorithm" if is_digest else "invalid checksum digest format")
     if len(digits) != ALGORITHMS[algorithm]:
         raise InvalidArgumentError("invalid checksum digest length")
     if not re.fullmatch("[a-f0-9]+", digits):

@@ -80,17 +80,17 @@ class LocalStore:
         if self.read_only:
             raise PermissionDeniedError(f"content store {self.root} is read-only")
 
-    def blob_path(self, digest: str, action: str = "blob") -> str:
+    def blob_path(self, digest: str, what: str = "blob path") -> str:
         """Where a blob is or would be.
 
         Raises:
-            BuildkitError: "calculating ACTION path: …" (around an InvalidArgumentError) for no digest.
+            BuildkitError: "calculating WHAT: …" (around an InvalidArgumentError) for no digest.
         """
         try:
             algorithm, digits = check_digest(digest)
         except InvalidArgumentError as err:
             invalid = InvalidArgumentError(f"cannot calculate blob path from invalid digest: {err.what}")
-            raise wrap(invalid, f"calculating {action} path") from err
+            raise wrap(invalid, f"calculating {what}") from err
         return os.path.join(self.root, "blobs", algorithm, digits)
 
     def ingest_path(self, ref: str) -> str:
@@ -101,7 +101,7 @@ class LocalStore:
     def info(self, digest: str) -> Info:
         """What is known of a blob; raises NotFoundError."""
         try:
-            return _blob_info(digest, os.stat(self.blob_path(digest, "blob info")))
+            return _blob_info(digest, os.stat(self.blob_path(digest, "blob info path")))
         except FileNotFoundError:
             raise NotFoundError(f"content {digest}") from None
         except OSError as err:
@@ -136,7 +136,7 @@ class LocalStore:
         """Remove a blob; one that is not there is no error."""
         self._writable()
         try:
-            os.unlink(self.blob_path(digest, "blob"))
+            os.unlink(self.blob_path(digest, "blob path for delete"))
         except FileNotFoundError:
             pass
         except OSError as err:
@@ -144,7 +144,7 @@ class LocalStore:
 
     def open(self, digest: str) -> ReaderAt:
         """A blob's content; raises NotFoundError."""
-        path = self.blob_path(digest, "blob")
+        path = self.blob_path(digest, "blob path for ReaderAt")
         try:
             return FileReaderAt(path)
         except FileNotFoundError:
@@ -200,7 +200,7 @@ class LocalStore:
             raise InvalidArgumentError("ref must not be empty")
         self._try_lock(ref)
         try:
-            if expected and os.path.exists(self.blob_path(expected, "expected blob")):
+            if expected and os.path.exists(self.blob_path(expected, "expected blob path for writer")):
                 raise AlreadyExistsError(f"content {expected}")
             opened = open_ingest(self.ingest_path(ref), ref, total, expected)
         except BaseException:
@@ -264,8 +264,6 @@ def _info_field(info: Info, path: Sequence[str]) -> str | None:
     match list(path):
         case ["digest"]:
             return info.digest
-        case ["size"]:
-            return str(info.size)
         case ["labels", *rest]:
             labels: Mapping[str, str] = info.labels
             return labels.get(".".join(rest))
