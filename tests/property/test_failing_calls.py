@@ -1,4 +1,4 @@
-"""Every system call that a command makes on what it writes fails once, by a sweep.
+"""Every system call that a command makes on what it writes, and on what it reads, fails once, by a sweep.
 
 A good run records the calls on the folder of the outputs, each by its name and the place in our code that makes it.
 Then the build is run again for the first and the last call of each place, and that call fails. Whatever fails: no
@@ -8,10 +8,12 @@ or the whole.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import hashlib
 import json
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -30,7 +32,8 @@ from tests.third_party.fsutil.transfer import open_descriptors
 
 _NAMES = (
     "open write writev pwrite pwritev fsync rename replace mkdir rmdir unlink link symlink ftruncate truncate chmod "
-    "fchmod chown fchown utime stat lstat fstat scandir listdir lseek read setxattr mkfifo mknod close"
+    "fchmod chown fchown utime stat lstat fstat scandir listdir lseek read pread readv preadv readlink setxattr "
+    "listxattr getxattr mkfifo mknod close"
 )
 CALLS = _NAMES.split()
 _OURS = str(Path(__file__).resolve().parents[2] / "pybuildkit")
@@ -143,11 +146,16 @@ def before(work: Path) -> None:
 
 
 def command(work: Path, addr: str, kind: str, patch: pytest.MonkeyPatch) -> tuple[int, str]:
-    """Run the build in this process."""
+    """Run a build that writes, in this process."""
+    return build(work, addr, BUILDS[kind], patch)
+
+
+def build(work: Path, addr: str, words: list[str], patch: pytest.MonkeyPatch) -> tuple[int, str]:
+    """Run a build in this process: its code and its standard error."""
     patch.chdir(work)
     patch.setenv("HOME", str(work))
     argv = ["--addr", addr, "build", "--frontend=dockerfile.v0", "--progress=plain", "--local", "context=test"]
-    code, _, stderr = run_in_process(*argv, "--local", "dockerfile=test", *BUILDS[kind])
+    code, _, stderr = run_in_process(*argv, "--local", "dockerfile=test", *words)
     return code, stderr
 
 
@@ -223,6 +231,84 @@ def check(out: Path, good: dict[str, bytes], kind: str, code: int, stderr: str, 
         assert stderr.splitlines()[-1].startswith("error: "), fail
     elif kind != "store":
         assert set(good) <= set(left), fail
+
+
+INPUTS = {
+    "context": "test",
+    "cache": "in",
+    "layout": "in",
+}
+"""The folder of each input."""
+READ: dict[str, list[str]] = {
+    "context": [],
+    "cache": ["--import-cache", "type=local,src=in/c"],
+    "layout": ["--oci-layout", "base=in/l"],
+}
+
+
+def inputs(work: Path, kind: str) -> str:
+    """Make what is read; the Dockerfile that reads it."""
+    write_tree(work, {"test/d/a": "a" * 300_000, "test/f": "content", "test/d/e": "", "test/g": "g" * 70_000})
+    (work / "test/d/l").symlink_to("a")
+    os.link(work / "test/f", work / "test/d/h")
+    with contextlib.suppress(OSError):  # not every file system has attributes
+        os.setxattr(work / "test/f", "user.name", b"value")
+    os.mkfifo(work / "test/pipe")
+    return f"FROM {'base' if kind == 'layout' else 'scratch'}\nCOPY d /d\nCOPY f g /\n"
+
+
+@pytest.fixture(scope="module")
+def stores(daemon: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A cache and an image, each in a store of its own."""
+    work = tmp_path_factory.mktemp("stores")
+    text = inputs(work, "cache")
+    write_tree(work, {"test/Dockerfile": text})
+    for words in (["--export-cache", "type=local,dest=c,mode=max"], ["--output", "type=oci,tar=false,dest=l"]):
+        with pytest.MonkeyPatch.context() as patch:
+            code, stderr = build(work, daemon, words, patch)
+        assert code == 0, stderr
+    return work
+
+
+@pytest.mark.parametrize("kind", READ)
+def test_each_call_on_an_input_fails_once(daemon: str, stores: Path, tmp_path: Path, kind: str) -> None:
+    """A whole result or an error, one line that says so, and the inputs as they were."""
+    todo: list[tuple[Site, int]] = []
+    good: dict[str, bytes] = {}
+    failed = 0
+    words = READ[kind]
+    if kind == "layout":
+        index = json.loads((stores / "l/index.json").read_text())
+        words = [*words, "--opt", f"context:base=oci-layout://base@{index['manifests'][0]['digest']}"]
+    for number in range(400):
+        work = tmp_path / str(number)
+        text = inputs(work, kind)
+        # Every build is new to the daemon, but for what it could find in a cache that it is given.
+        write_tree(work, {"test/Dockerfile": text + ("" if kind == "cache" else f"LABEL number={number}\n")})
+        for store in ("c", "l"):
+            shutil.copytree(stores / store, work / "in" / store)
+        descriptors, there = open_descriptors(), files(work / "in")
+        with pytest.MonkeyPatch.context() as patch:
+            sweeper = Sweeper(work / INPUTS[kind], todo[number - 1] if number else None)
+            sweeper.install(patch)
+            code, stderr = build(work, daemon, [*words, "--output", "type=local,dest=out"], patch)
+        if not number:
+            assert code == 0, stderr
+            good = files(work / "out")
+            todo = [(site, nth) for site, count in sweeper.counts.items() for nth in sorted({1, count})]
+            assert len(todo) >= 4
+        where = todo[number - 1] if number else None
+        assert "Traceback" not in stderr, where
+        assert open_descriptors() <= descriptors, where
+        assert files(work / "in") == there, where
+        if code:
+            failed += 1
+            assert stderr.splitlines()[-1].startswith("error: "), where
+        else:
+            assert files(work / "out") == good, where
+        if number == len(todo):
+            break
+    assert failed or kind == "cache", "a cache that cannot be read is done without"
 
 
 def test_each_call_of_a_token_seed_fails_once(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ allowed; the number of open files is bounded. A hard link has the attributes of 
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import hashlib
 import os
@@ -513,7 +514,8 @@ class DiskWriter:
     def close(self) -> None:
         """Close what is open and remove files that are not complete."""
         for file in self._open.values():
-            os.close(file.fd)
+            with contextlib.suppress(OSError):  # it is given up
+                os.close(file.fd)
             file.fd = -1
         self._open.clear()
         for file in self._begun.values():

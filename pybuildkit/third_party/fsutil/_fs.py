@@ -119,7 +119,8 @@ class DiskFile:
         """Close the descriptor, once."""
         fd, self._fd = self._fd, -1
         if fd >= 0:
-            os.close(fd)
+            with contextlib.suppress(OSError):  # nothing was written to it; what else is open is to be closed too
+                os.close(fd)
 
 
 class DiskFS:

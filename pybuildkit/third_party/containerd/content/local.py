@@ -226,7 +226,11 @@ class FileReaderAt:
     def __init__(self, path: str) -> None:
         self._path = path
         self._fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-        self._size = os.fstat(self._fd).st_size
+        try:
+            self._size = os.fstat(self._fd).st_size
+        except OSError:
+            self.close()
+            raise
 
     @property
     def size(self) -> int:
