@@ -9,9 +9,9 @@ import pytest
 from pybuildkit.golang import context
 from pybuildkit.rpc import Code, Method, RpcError
 from pybuildkit.session import Caller, content
+from pybuildkit.third_party.containerd.content import ContentServer, digest_of, new_store
 from pybuildkit.third_party.containerd.content import _methods as methods
 from pybuildkit.third_party.containerd.content import content_pb2 as pb
-from pybuildkit.third_party.containerd.content import ContentServer, digest_of, new_store
 from tests.session.pair import session_pair
 
 BG = context.background()

@@ -42,7 +42,10 @@ def sign_request(blob: bytes, data: bytes, flags: int = 0) -> bytes:
         (sign_request(b"two", b"x", 2), b"\x05"),
         (sign_request(b"three", b"x"), b"\x05"),
         (b"\x0d\0\0\0\x09short", b"\x05"),
-        *[(bytes((kind,)), b"\x05") for kind in (9, 17, 18, 19, 20, 21, 22, 23, 25, 26, 27, 99)],
+        (sign_request(b"two", b"x") + b"more", b"\x05"),
+        (sign_request(b"two", b"x")[:-4], b"\x05"),
+        (b"\x09", b"\x06"),
+        *[(bytes((kind,)), b"\x05") for kind in (17, 18, 19, 20, 21, 22, 23, 25, 26, 27, 99)],
     ],
 )
 async def test_keyring(request_: bytes, answer: bytes) -> None:
@@ -78,18 +81,33 @@ async def test_upstream_gets_listing_and_signing_only() -> None:
     agent = UpstreamAgent(upstream)
     assert await agent.answer(BG, b"\x0b") == b"\x0cL"
     assert await agent.answer(BG, b"\x0dreq") == b"\x0e"
-    refused = {kind: await agent.answer(BG, bytes((kind,))) for kind in (9, 17, 18, 19, 22, 23, 25, 27)}
-    assert refused == {**dict.fromkeys((9, 17, 18, 19, 22, 23, 25), b"\x05"), 27: b"\x1c"}
+    refused = {kind: await agent.answer(BG, bytes((kind,))) for kind in (17, 18, 19, 22, 23, 25, 27)}
+    assert refused == dict.fromkeys((17, 18, 19, 22, 23, 25, 27), b"\x05")
+    assert await agent.answer(BG, b"\x1b" + pack_string(b"query")) == b"\x1c"
+    assert await agent.answer(BG, b"\x01") == b"\x02\0\0\0\0"
+    assert await agent.answer(BG, b"\x09") == b"\x06"
     assert upstream.requests == [b"\0\0\0\x01\x0b", b"\0\0\0\x04\x0dreq"]
 
 
-async def test_upstream_that_goes_away_ends_the_connection() -> None:
-    upstream = FakeUpstream([])
+@pytest.mark.parametrize("answers", [[], [b"\0\0"], [b"\xff\xff\xff\xff"], [b"\0\0\0\0"]])
+async def test_upstream_that_goes_away_or_talks_junk(answers: list[bytes]) -> None:
+    """Every request fails from then on, and no byte of the agent's junk reaches the build."""
+    upstream = FakeUpstream([*answers, b"", b"late"])
     conn = AgentConn(BG, UpstreamAgent(upstream))
-    await conn.write_all(pack_string(b"\x0b"))
-    assert await conn.read(100) == b""
+    await conn.write_all(pack_string(b"\x0b") * 2)
+    await conn.write_all(pack_string(b"\x0dreq"))
+    assert await conn.read(100) + await conn.read(100) + await conn.read(100) == pack_string(b"\x05") * 3
+    assert len(upstream.requests) == 1
     await conn.close()
+    assert await conn.read(100) == b""
     assert upstream.closed
+
+
+async def test_upstream_that_answers_something_else() -> None:
+    agent = UpstreamAgent(FakeUpstream([pack_string(b"\x06"), pack_string(b"\x0c"), pack_string(b"\x0cL")]))
+    assert await agent.answer(BG, b"\x0b") == b"\x05"
+    assert await agent.answer(BG, b"\x0dreq") == b"\x05"
+    assert await agent.answer(BG, b"\x0b") == b"\x0cL"
 
 
 async def test_requests_cut_anywhere_and_answers_in_pieces() -> None:

@@ -27,8 +27,8 @@ needs_openssh = pytest.mark.skipif(
 
 
 @pytest.fixture
-def agent(tmp_path: Path) -> Iterator[Path]:
-    """A real ssh-agent with one key; its socket."""
+def agent_process(tmp_path: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """A real ssh-agent with one key, at the socket `agent.sock`."""
     sock = tmp_path / "agent.sock"
     process = subprocess.Popen(["ssh-agent", "-D", "-a", str(sock)], stdout=subprocess.PIPE)
     try:
@@ -36,10 +36,16 @@ def agent(tmp_path: Path) -> Iterator[Path]:
         process.stdout.readline()
         keygen(tmp_path / "held", "-t", "ed25519", "-C", "held key")
         _run("ssh-add", "-q", str(tmp_path / "held"), sock=str(sock))
-        yield sock
+        yield process
     finally:
         process.terminate()
         process.communicate()
+
+
+@pytest.fixture
+def agent(agent_process: subprocess.Popen[bytes], tmp_path: Path) -> Path:
+    """The socket of a real ssh-agent with one key."""
+    return tmp_path / "agent.sock"
 
 
 def _run(*command: str, sock: str) -> str:
@@ -198,3 +204,110 @@ async def test_socket_has_the_mode_that_is_asked_for() -> None:
         assert os.stat(path).st_mode & 0o777 == 0o640
         assert os.stat(os.path.dirname(path)).st_mode & 0o777 == 0o711
         await close()
+
+
+class Flood:
+    """A socket that sends as much as it is let, or takes nothing, until `go_on` is set."""
+
+    TOTAL, PIECE = 48 << 20, bytes(range(256)) * 256
+
+    def __init__(self, path: Path) -> None:
+        self._path = str(path)
+        self.go_on = asyncio.Event()
+        self.sent = self.received = 0
+
+    async def __aenter__(self) -> Flood:
+        self._server = await asyncio.start_unix_server(self._serve, self._path)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._server.close()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if await reader.readexactly(1) == b"s":
+            while self.sent < self.TOTAL:
+                writer.write(self.PIECE)
+                await writer.drain()
+                self.sent += len(self.PIECE)
+        else:
+            await self.go_on.wait()
+            while data := await reader.read(1 << 20):
+                self.received += len(data)
+        writer.close()
+
+
+@asynccontextmanager
+async def flooded(folder: Path) -> AsyncIterator[tuple[Flood, str, str]]:
+    """A Flood, its socket in the build, and that of an EchoServer."""
+    configs = [AgentConfig(id=name, paths=[str(folder / name)], raw=True) for name in ("flood", "echo")]
+    async with Flood(folder / "flood") as flood, EchoServer(folder / "echo"):
+        provider = new_ssh_agent_provider(configs)
+        async with session_pair(provider) as caller, mounted(caller, "flood") as sock, mounted(caller, "echo") as other:
+            yield flood, sock, other
+
+
+async def _echoes(sock: str) -> None:
+    """Another connection, which is served all the while."""
+    reader, writer = await asyncio.open_unix_connection(sock)
+    for number in range(1, 51):
+        writer.write(b"x\n")
+        assert await asyncio.wait_for(reader.readline(), 10) == f"{number} x\n".encode()
+    writer.close()
+
+
+async def test_reader_that_stalls_holds_up_its_own_connection_alone(tmp_path: Path) -> None:
+    async with flooded(tmp_path) as (flood, sock, other):
+        reader, writer = await asyncio.open_unix_connection(sock)
+        writer.write(b"s")
+        await _echoes(other)
+        assert flood.sent < flood.TOTAL // 2
+        taken = 0
+        while data := await reader.read(1 << 20):
+            assert data == (flood.PIECE * 17)[taken % 65536 :][: len(data)]
+            taken += len(data)
+        assert taken == flood.TOTAL
+        writer.close()
+
+
+async def test_socket_that_takes_nothing_stops_the_build_that_writes(tmp_path: Path) -> None:
+    async with flooded(tmp_path) as (flood, sock, other):
+        _, writer = await asyncio.open_unix_connection(sock)
+        written = 0
+
+        async def write() -> None:
+            nonlocal written
+            while written < flood.TOTAL:
+                writer.write(flood.PIECE)
+                await writer.drain()
+                written += len(flood.PIECE)
+            writer.write_eof()
+
+        writing = asyncio.ensure_future(write())
+        await _echoes(other)
+        assert written < flood.TOTAL // 2
+        flood.go_on.set()
+        await writing
+        while flood.received < flood.TOTAL - 1:
+            await _echoes(other)
+        writer.close()
+
+
+@needs_openssh
+async def test_agent_that_dies_while_it_is_used(agent_process: subprocess.Popen[bytes], tmp_path: Path) -> None:
+    """What a build asks fails from then on; other agents go on."""
+    keygen(tmp_path / "key", "-t", "ed25519")
+    configs = [AgentConfig(paths=[str(tmp_path / "agent.sock")]), AgentConfig(id="k", paths=[str(tmp_path / "key")])]
+    provider = new_ssh_agent_provider(configs)
+    async with session_pair(provider) as caller, mounted(caller) as sock, mounted(caller, "k") as other:
+        reader, writer = await asyncio.open_unix_connection(sock)
+        writer.write(b"\0\0\0\1\x0b")
+        size = int.from_bytes(await reader.readexactly(4), "big")
+        assert (await reader.readexactly(size))[0] == 12
+        agent_process.kill()
+        agent_process.wait()
+        for _ in range(2):
+            writer.write(b"\0\0\0\1\x0b")
+            assert await asyncio.wait_for(reader.readexactly(5), 10) == b"\0\0\0\1\5"
+        writer.close()
+        assert not (await _tool("ssh-add", "-l", sock=sock)).startswith("0 ")
+        assert (await _tool("ssh-add", "-l", sock=other)).startswith("0 ")

@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import io
 import os
+import threading
 
 import pytest
 
 from pybuildkit.golang import context
+from pybuildkit.golang.errors import BuildkitError
 from pybuildkit.rpc import RpcError
 from pybuildkit.session import upload
 from pybuildkit.session.upload import uploadprovider
@@ -89,6 +91,50 @@ async def test_silent_reader_does_not_hold_up_the_session() -> None:
             await asyncio.gather(waiting, return_exceptions=True)
     finally:
         os.close(writing)
+
+
+class Watched(io.RawIOBase):
+    """A reader that waits in `read` until it is let go, and tells that it is closed."""
+
+    def __init__(self) -> None:
+        self.reading, self.go_on, self.was_closed = threading.Event(), threading.Event(), threading.Event()
+
+    def read(self, n: int = -1, /) -> bytes:
+        self.reading.set()
+        assert self.go_on.wait(30)
+        return b"late"
+
+    def close(self) -> None:
+        self.was_closed.set()
+
+
+async def test_reader_of_a_call_that_was_given_up_is_closed_once_it_returns() -> None:
+    uploads, reader = uploadprovider.new(), Watched()
+    url = uploads.add(reader)
+    async with session_pair(uploads) as caller:
+        waiting = asyncio.ensure_future(_receive(caller, url))
+        await asyncio.to_thread(reader.reading.wait, 30)
+        waiting.cancel()
+        await asyncio.gather(waiting, return_exceptions=True)
+        assert await _receive(caller, uploads.add(io.BytesIO(b"other"))) == b"other"
+        assert not reader.was_closed.is_set()
+        reader.go_on.set()
+        assert await asyncio.to_thread(reader.was_closed.wait, 30)
+
+
+async def test_reader_that_fails_midway_gives_no_whole_upload() -> None:
+    class Half(AsyncSource):
+        async def read(self, n: int, /) -> bytes:
+            if not self._pieces:
+                raise BuildkitError("the other half is lost")
+            return await super().read(n)
+
+    uploads, source = uploadprovider.new(), Half(b"one half")
+    url = uploads.add(source)
+    async with session_pair(uploads) as caller:
+        with pytest.raises(RpcError, match="the other half is lost"):
+            await _receive(caller, url)
+    assert source.closed
 
 
 async def test_failing_reader() -> None:

@@ -137,8 +137,10 @@ class FileStore:
         # O_NONBLOCK: opening a pipe must not wait for its writer
         fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
         try:
-            mode = os.fstat(fd).st_mode
-            if stat.S_ISREG(mode) or stat.S_ISDIR(mode):
+            status = os.fstat(fd)
+            if stat.S_ISREG(status.st_mode) and status.st_size > MAX_SECRET_SIZE:
+                raise SecretReadError(f"invalid secret size {status.st_size}")
+            if stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode):
                 return _read_bounded(fd, source, None)
             with self._lock:
                 if path not in self._once:

@@ -7,10 +7,11 @@ Protocol (OpenSSH's PROTOCOL.agent): each message is four bytes of length, big e
 first is the type; strings inside are length-prefixed the same way. Every request has one answer, in order.
 
     1   REQUEST_RSA_IDENTITIES → 2 RSA_IDENTITIES_ANSWER (always none)
+    9   REMOVE_ALL_RSA_IDENTITIES → 6 SUCCESS (there are none)
     11  REQUEST_IDENTITIES     → 12 IDENTITIES_ANSWER: count, then for each key its blob and its comment
     13  SIGN_REQUEST: key blob, data, flags → 14 SIGN_RESPONSE: signature
-    27  EXTENSION              → 28 EXTENSION_FAILURE (5 by a keyring)
-    any other                  → 5 FAILURE
+    27  EXTENSION: name, content → 28 EXTENSION_FAILURE (5 by a keyring)
+    any other                  → 5 FAILURE, also when the user's agent does not answer as it should
 
 Differs on purpose: nothing that a build sends changes an agent. Go's client passes "unlock" on to the user's agent,
 and lets a build lock, fill and empty the agent made of key files.
@@ -36,12 +37,24 @@ MAX_MESSAGE = 16 << 20
 REQUEST_RSA_IDENTITIES = 1
 RSA_IDENTITIES_ANSWER = 2
 FAILURE = 5
+SUCCESS = 6
+REMOVE_ALL_RSA_IDENTITIES = 9
 REQUEST_IDENTITIES = 11
 IDENTITIES_ANSWER = 12
 SIGN_REQUEST = 13
 SIGN_RESPONSE = 14
 EXTENSION = 27
 EXTENSION_FAILURE = 28
+
+
+_OLD = {
+    REQUEST_RSA_IDENTITIES: bytes((RSA_IDENTITIES_ANSWER,)) + bytes(4),
+    REMOVE_ALL_RSA_IDENTITIES: bytes((SUCCESS,)),
+}
+"""Answers about keys of version 1 of the protocol, of which there are none."""
+
+_ANSWERS = {REQUEST_IDENTITIES: IDENTITIES_ANSWER, SIGN_REQUEST: SIGN_RESPONSE}
+"""What may reach the user's agent, and the answers that go back."""
 
 
 class AgentProtocolError(BuildkitError):
@@ -66,8 +79,8 @@ class Keyring:
     async def answer(self, ctx: Context, request: bytes) -> bytes:
         """The keys, a signature, or a failure."""
         kind = request[0]
-        if kind == REQUEST_RSA_IDENTITIES:
-            return bytes((RSA_IDENTITIES_ANSWER,)) + bytes(4)
+        if kind in _OLD:
+            return _OLD[kind]
         if kind == REQUEST_IDENTITIES:
             listed = b"".join(pack_string(key.blob) + pack_string(b"") for key in self._keys)
             return bytes((IDENTITIES_ANSWER,)) + len(self._keys).to_bytes(4, "big") + listed
@@ -79,7 +92,9 @@ class Keyring:
         try:
             blob, rest = unpack_string(request[1:])
             data, rest = unpack_string(rest)
-            flags = int.from_bytes(rest[:4], "big")
+            if len(rest) != 4:
+                return bytes((FAILURE,))
+            flags = int.from_bytes(rest, "big")
             key = next(key for key in self._keys if key.blob == blob)
             signature = await threads.call(ctx, lambda: key.sign(data, flags))
         except (KeyFileError, StopIteration):
@@ -96,20 +111,26 @@ class UpstreamAgent:
     def __init__(self, conn: Conn) -> None:
         self._conn = conn
         self._messages = MessageReader()
+        self._broken = False
 
     async def answer(self, ctx: Context, request: bytes) -> bytes:
-        """What the agent answers, or a failure for a request that may not reach it.
-
-        Raises:
-            AgentProtocolError, OSError: the agent went away or speaks no such protocol.
-        """
+        """What the agent answers; a failure for a request that may not reach it, and once the agent is gone."""
         kind = request[0]
-        if kind == REQUEST_RSA_IDENTITIES:
-            return bytes((RSA_IDENTITIES_ANSWER,)) + bytes(4)
+        if kind in _OLD:
+            return _OLD[kind]
         if kind == EXTENSION:
-            return bytes((EXTENSION_FAILURE,))
-        if kind not in (REQUEST_IDENTITIES, SIGN_REQUEST):
+            return bytes((EXTENSION_FAILURE if _has_name(request) else FAILURE,))
+        if kind not in _ANSWERS or self._broken:
             return bytes((FAILURE,))
+        try:
+            answer = await self._ask(request)
+        except (AgentProtocolError, OSError) as err:
+            self._broken = True
+            bklog.get_logger(ctx).debug(f"the ssh agent failed: {error_text(err)}")
+            return bytes((FAILURE,))
+        return answer if answer[0] == _ANSWERS[kind] else bytes((FAILURE,))
+
+    async def _ask(self, request: bytes) -> bytes:
         await self._conn.write_all(pack_string(request))
         while (message := self._messages.next()) is None:
             data = await self._conn.read(1 << 16)
@@ -121,6 +142,14 @@ class UpstreamAgent:
     async def close(self) -> None:
         """Close the connection."""
         await self._conn.close()
+
+
+def _has_name(request: bytes) -> bool:
+    try:
+        unpack_string(request[1:])
+    except KeyFileError:
+        return False
+    return True
 
 
 class MessageReader:
@@ -154,7 +183,7 @@ class MessageReader:
 class AgentConn:
     """A connection to an agent of this process: what is written are requests, what is read are answers.
 
-    A request that is no message, and an agent that fails, end the connection.
+    A request that is no message ends the connection.
     """
 
     def __init__(self, ctx: Context, agent: Agent) -> None:
@@ -178,7 +207,7 @@ class AgentConn:
         try:
             while not self._ended and (request := self._requests.next()) is not None:
                 self._answers.put_nowait(pack_string(await self._agent.answer(self._ctx, request)))
-        except (AgentProtocolError, OSError) as err:
+        except AgentProtocolError as err:
             bklog.get_logger(self._ctx).debug(f"ssh agent connection ended: {error_text(err)}")
             await self.close_write()
 
