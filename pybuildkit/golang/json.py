@@ -158,16 +158,55 @@ def unmarshal(text: str | bytes) -> object:
     """
     import json
 
-    if not isinstance(text, str):
-        text = bytes(text).decode("utf-8", "surrogateescape")
-    if not text.isascii():
-        text = text.translate(_REPLACE_BYTES)
+    text = _as_text(text)
     try:
         value: object = json.loads(text, parse_float=Number, parse_constant=_refuse_constant)
     except (ValueError, RecursionError) as err:
         Scanner(text).check()
         raise SyntaxError(f"json: {err}", 0) from None
     return _replace_surrogates(value) if "\\ud" in text or "\\uD" in text else value
+
+
+def decode(text: str | bytes) -> object:
+    """The first value of a text, whatever follows it, as Go's Decoder reads it.
+
+    Raises:
+        SyntaxError: with Go's words; "EOF" for nothing at all, "unexpected EOF" for a value that is cut short.
+    """
+    return _decode_first(text)[0]
+
+
+def decode_only(text: str, more: str) -> object:
+    """The value of a text, as `decode`; raises SyntaxError with the words `more` where something follows it."""
+    value, rest = _decode_first(text)
+    if rest.strip(" \t\r\n"):
+        raise SyntaxError(more, len(text) - len(rest))
+    return value
+
+
+def _decode_first(text: str | bytes) -> tuple[object, str]:
+    """The first value of a text, and what follows it."""
+    import json
+
+    text = _as_text(text).lstrip(" \t\r\n")
+    if not text:
+        raise SyntaxError("EOF", 0)
+    decoder = json.JSONDecoder(parse_float=Number, parse_constant=_refuse_constant)
+    try:
+        value, end = decoder.raw_decode(text)
+    except (ValueError, RecursionError) as err:
+        Scanner(text).check_first()
+        raise SyntaxError(f"json: {err}", 0) from None
+    if "\\ud" in text or "\\uD" in text:
+        value = _replace_surrogates(value)
+    return value, text[end:]
+
+
+def _as_text(text: str | bytes) -> str:
+    """The text with U+FFFD for each byte that is no UTF-8."""
+    if not isinstance(text, str):
+        text = bytes(text).decode("utf-8", "surrogateescape")
+    return text if text.isascii() else text.translate(_REPLACE_BYTES)
 
 
 def _replace_surrogates(value: object) -> object:
@@ -205,6 +244,15 @@ class Scanner:
         self._skip_space()
         if self._at < len(self._text):
             self._fail("after top-level value")
+
+    def check_first(self) -> None:
+        """Raise SyntaxError unless the text begins with a JSON value; "unexpected EOF" where it is cut short."""
+        try:
+            self._values()
+        except SyntaxError as err:
+            if self._at >= len(self._text):
+                raise SyntaxError("unexpected EOF", err.offset) from None
+            raise
 
     def _peek(self) -> str:
         return self._text[self._at : self._at + 1]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import stat
 from pathlib import Path
 
@@ -88,6 +89,7 @@ def test_token_server(addr: str, tmp_path: Path) -> None:
     scopes = {s for r in tokens.server.requests for s in [*r.query.get("scope", []), *r.form.get("scope", [])]}
     assert scopes == {"repository:img:pull"}
     assert f"[auth] img:pull token for {tokens.registry.host}" in result.stderr
+    assert re.search(rf"^#\d+ [\d.]+ asking {tokens.server.url.split('/')[2]}$", result.stderr, re.MULTILINE)
     seed = tmp_path / "login/.token_seed"
     assert stat.S_IMODE(seed.stat().st_mode) == 0o600
 

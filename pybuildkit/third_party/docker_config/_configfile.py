@@ -14,13 +14,15 @@ from __future__ import annotations
 
 import base64
 import binascii
-import json
 import os
 import sys
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from pybuildkit.golang import json
 from pybuildkit.golang.errors import BuildkitError, error_text
+from pybuildkit.golang.jsontypes import STRING, List, Map, Struct, bad_base64, convert, text
+from pybuildkit.golang.url import redacted
 from pybuildkit.third_party.docker_config._helper import TOKEN_USERNAME, HelperCall
 
 if TYPE_CHECKING:
@@ -28,6 +30,36 @@ if TYPE_CHECKING:
 
 ENV_AUTH_CONFIG = "DOCKER_AUTH_CONFIG"
 _HUB_KEY = "https://index.docker.io/v1/"
+
+
+_TEXTS = (
+    *("psFormat", "imagesFormat", "networksFormat", "pluginsFormat", "volumesFormat", "statsFormat", "detachKeys"),
+    *("serviceInspectFormat", "servicesFormat", "tasksFormat", "secretFormat", "configFormat", "nodesFormat"),
+)
+_PROXIES = ("httpProxy", "httpsProxy", "noProxy", "ftpProxy", "allProxy")
+_AUTHS = ("username", "password", "auth", "serveraddress", "identitytoken", "registrytoken")
+_CONFIG = Struct(
+    "configfile.ConfigFile",
+    (
+        ("auths", Map(Struct("types.AuthConfig", tuple((name, STRING, True) for name in _AUTHS))), True),
+        ("HttpHeaders", Map(STRING), True),
+        *((name, STRING, True) for name in _TEXTS),
+        ("credsStore", STRING, True),
+        ("credHelpers", Map(STRING), True),
+        ("pruneFilters", List(STRING), True),
+        ("proxies", Map(Struct("configfile.ProxyConfig", tuple((name, STRING, True) for name in _PROXIES))), True),
+        ("currentContext", STRING, True),
+        ("cliPluginsExtraDirs", List(STRING), True),
+        ("plugins", Map(Map(STRING)), True),
+        ("aliases", Map(STRING), True),
+        ("features", Map(STRING), True),
+    ),
+)
+_ENV = Struct(
+    "configfile.configEnv",
+    (("auths", Map(Struct("configfile.configEnvAuth", (("auth", STRING, True),), strict=True)), True),),
+    strict=True,
+)
 
 
 class ConfigError(BuildkitError):
@@ -75,14 +107,24 @@ class ConfigFile:
         Raises:
             ConfigError: it is no such JSON object; what was understood until then counts.
         """
-        document = _decode_object(data)
-        self.credentials_store = _text(document, "credsStore")
-        self.current_context = _text(document, "currentContext")
-        helpers = _mapping(document, "credHelpers")
-        self.credential_helpers = {host: _text(helpers, host) for host in helpers}
-        auths = _mapping(document, "auths")
-        for address in auths:
-            self.auth_configs[address] = _read_auth(address, _mapping(auths, address))
+        try:
+            document = json.decode(data)
+        except json.SyntaxError as err:
+            if not data.strip():
+                return
+            raise ConfigError(str(err)) from None
+        found, error = convert(_CONFIG, document)
+        self.credentials_store = text(found, "credsStore")
+        self.current_context = text(found, "currentContext")
+        self.credential_helpers = {
+            host: text(helpers, host) for helpers in _maps(found, "credHelpers") for host in helpers
+        }
+        entries = {address: entry for auths in _maps(found, "auths") for address, entry in auths.items()}
+        self.auth_configs = {address: _read_auth(entry) for address, entry in entries.items()}
+        if error is not None:
+            raise ConfigError(redacted(str(error))) from None
+        for address, entry in entries.items():
+            self.auth_configs[address] = _decoded(self.auth_configs[address], address, entry)
 
     def contains_auth(self) -> bool:
         """Whether there are any credentials, or ways to them."""
@@ -146,61 +188,36 @@ def decode_auth(auth: str) -> tuple[str, str]:
     try:
         decoded = base64.b64decode(auth.translate({10: None, 13: None}), validate=True)
     except (binascii.Error, ValueError):
-        raise ConfigError("illegal base64 data in auth") from None
+        raise ConfigError(f"illegal base64 data at input byte {bad_base64(auth)}") from None
     username, colon, password = decoded.decode("utf-8", "surrogateescape").partition(":")
     if not colon or not username:
         raise ConfigError("invalid auth configuration file")
     return username, password.strip("\0")
 
 
-def _read_auth(address: str, entry: Mapping[str, object]) -> AuthConfig:
-    username, password = _text(entry, "username"), _text(entry, "password")
-    auth = _text(entry, "auth")
-    if auth:
-        username, password = decode_auth(auth)
+def _maps(found: Mapping[str, object], name: str) -> list[dict[str, Any]]:
+    """The member that is a map, or nothing where it was left out."""
+    value = found.get(name)
+    return [value] if isinstance(value, dict) else []
+
+
+def _read_auth(entry: Mapping[str, object]) -> AuthConfig:
+    """An entry as it is written."""
     return AuthConfig(
-        username=username,
-        password=password,
-        server_address=address,
-        identity_token=_text(entry, "identitytoken"),
-        registry_token=_text(entry, "registrytoken"),
+        username=text(entry, "username"),
+        password=text(entry, "password"),
+        identity_token=text(entry, "identitytoken"),
+        registry_token=text(entry, "registrytoken"),
     )
 
 
-def _decode_object(data: bytes) -> dict[str, object]:
-    """The JSON object at the beginning of the data; {} for nothing at all. Never quotes the data."""
-    try:
-        text = data.decode("utf-8", "replace").lstrip()
-        if not text:
-            return {}
-        document, _ = json.JSONDecoder().raw_decode(text)
-    except json.JSONDecodeError as err:
-        raise ConfigError(f"no JSON at line {err.lineno}, column {err.colno}") from None
-    except RecursionError:
-        raise ConfigError("JSON nested too deeply") from None
-    if document is None:
-        return {}
-    if not isinstance(document, dict):
-        raise ConfigError("not a JSON object")
-    return document
-
-
-def _text(document: Mapping[str, object], key: str) -> str:
-    value = document.get(key)
-    if value is None:
-        return ""
-    if not isinstance(value, str):
-        raise ConfigError(f"{key}: not a string")
-    return value
-
-
-def _mapping(document: Mapping[str, object], key: str) -> dict[str, object]:
-    value = document.get(key)
-    if value is None:
-        return {}
-    if not isinstance(value, dict):
-        raise ConfigError(f"{key}: not an object")
-    return value
+def _decoded(config: AuthConfig, address: str, entry: Mapping[str, object]) -> AuthConfig:
+    """An entry for an address, with the login that its member `auth` holds; raises ConfigError."""
+    auth = text(entry, "auth")
+    if not auth:
+        return replace(config, server_address=address)
+    username, password = decode_auth(auth)
+    return replace(config, server_address=address, username=username, password=password)
 
 
 def _env_auth_configs() -> dict[str, AuthConfig]:
@@ -208,16 +225,25 @@ def _env_auth_configs() -> dict[str, AuthConfig]:
     if not value:
         return {}
     try:
-        auths = _mapping(_decode_object(value.encode()), "auths")
-        return {address: _env_auth(address, _mapping(auths, address)) for address in auths}
+        return _read_env(value)
     except BuildkitError as err:
-        sys.stderr.write(f"Failed to create credential store from {ENV_AUTH_CONFIG}:  {error_text(err)}\n")
+        sys.stderr.write(f"Failed to create credential store from {ENV_AUTH_CONFIG}:  {redacted(error_text(err))}\n")
         return {}
 
 
-def _env_auth(address: str, entry: Mapping[str, object]) -> AuthConfig:
-    auth = _text(entry, "auth")
-    if not auth:
-        raise ConfigError(f"{ENV_AUTH_CONFIG} environment variable is missing key `auth` for {address}")
-    username, password = decode_auth(auth)
-    return AuthConfig(username=username, password=password, server_address=address)
+def _read_env(value: str) -> dict[str, AuthConfig]:
+    """The logins of DOCKER_AUTH_CONFIG; unlike in the file, nothing else may be in it."""
+    if not value.strip():
+        return {}
+    found, error = convert(
+        _ENV, json.decode_only(value, f"{ENV_AUTH_CONFIG} does not support more than one JSON object")
+    )
+    if error is not None:
+        raise error
+    configs = {}
+    for auths in _maps(found, "auths"):
+        for address, entry in auths.items():
+            if not text(entry, "auth"):
+                raise ConfigError(f"{ENV_AUTH_CONFIG} environment variable is missing key `auth` for {address}")
+            configs[address] = _decoded(AuthConfig(), address, entry)
+    return configs

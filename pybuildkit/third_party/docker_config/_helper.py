@@ -12,7 +12,6 @@ Differs on purpose: a helper has a limited time, and one that writes no JSON is 
 from __future__ import annotations
 
 import contextlib
-import json
 import shutil
 import subprocess
 import threading
@@ -138,13 +137,17 @@ def _failure(reason: str, output: str) -> CredentialHelperError:
 
 def _parse(program: str, output: bytes) -> tuple[str, str]:
     """The user name and secret of the output, which no text may quote."""
+    from pybuildkit.golang import json
+    from pybuildkit.golang.jsontypes import STRING, Struct, convert, text
+
     try:
-        document, _ = json.JSONDecoder().raw_decode(output.decode("utf-8", "replace").lstrip())
-    except (json.JSONDecodeError, RecursionError):
-        document = None
-    if not isinstance(document, dict):
+        document = json.decode(output)
+    except json.SyntaxError:
+        document = ""
+    if not isinstance(document, dict | None):
         raise CredentialHelperError(f"error getting credentials - err: {program} wrote no JSON object")
-    username, secret = document.get("Username", ""), document.get("Secret", "")
-    if not isinstance(username, str) or not isinstance(secret, str):
+    members = tuple((name, STRING, True) for name in ("ServerURL", "Username", "Secret"))
+    found, error = convert(Struct("credentials.Credentials", members), document)
+    if error is not None:
         raise CredentialHelperError(f"error getting credentials - err: {program} wrote no credentials")
-    return username, secret
+    return text(found, "Username"), text(found, "Secret")

@@ -9,6 +9,7 @@ import ipaddress
 import os
 import select
 import ssl
+import time
 from pathlib import Path
 from typing import cast
 
@@ -53,6 +54,10 @@ def provider(config: ConfigFile | None = None, folder: Path | None = None, **opt
     return new_docker_auth_provider(DockerAuthProviderConfig(**{**settings, **options}))  # type: ignore[arg-type]  # checked at run time
 
 
+DECODE = "unable to decode token response"
+FIELD = DECODE + ": json: cannot unmarshal {} into Go struct field OAuthTokenResponse."
+
+
 def token_request(realm: str, *scopes: str) -> pb.FetchTokenRequest:
     return pb.FetchTokenRequest(Host=HOST, Realm=realm, Service="svc", Scopes=scopes)
 
@@ -69,6 +74,23 @@ async def test_fetch_token_caching() -> None:
         assert (await service.fetch_token(BG, request)).Token == "hunter2"
         config.auth_configs[DOCKER_HUB_CONFIGFILE_KEY] = with_token("hunter3")
         assert (await service.fetch_token(BG, request)).Token == wanted
+
+
+async def test_credentials_are_looked_up_again_after_nearly_five_minutes(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [1000.0]
+    monkeypatch.setattr(time, "time", lambda: now[0])
+    config = config_file(registry_example=AuthConfig(username="user", password="first"))
+    service = provider(config)
+
+    async def password() -> str:
+        return (await service.credentials(BG, pb.CredentialsRequest(Host=HOST))).Secret
+
+    assert await password() == "first"
+    config.auth_configs[HOST] = AuthConfig(username="user", password="second")
+    now[0] += 289
+    assert await password() == "first"
+    now[0] += 2
+    assert await password() == "second"
 
 
 async def test_credentials_reach_the_daemon_and_are_shown_once() -> None:
@@ -207,10 +229,33 @@ async def test_anonymous() -> None:
     ("answer", "text"),
     [
         ((200, {}, {}), "authorization server did not include a token in the response"),
-        ((200, {}, b"<html>"), "unable to decode token response: not JSON"),
-        ((200, {}, {"access_token": "T", "expires_in": "x"}), "expires_in is not a whole number"),
-        ((200, {}, {"access_token": "T", "issued_at": "now"}), "issued_at is not a time"),
+        ((200, {}, b"null"), "authorization server did not include a token in the response"),
+        ((200, {}, b"<html>"), f"{DECODE}: invalid character '<' looking for beginning of value"),
+        ((200, {}, b""), f"{DECODE}: EOF"),
+        ((200, {}, b'{"access_token'), f"{DECODE}: unexpected EOF"),
+        ((200, {}, [1]), f"{DECODE}: json: cannot unmarshal array into Go value of type auth.OAuthTokenResponse"),
+        ((200, {}, {"access_token": 5}), f"{FIELD.format('number')}access_token of type string"),
+        ((200, {}, {"access_token": "T", "expires_in": "x"}), f"{FIELD.format('string')}expires_in of type int"),
+        ((200, {}, {"access_token": "T", "expires_in": True}), f"{FIELD.format('bool')}expires_in of type int"),
+        ((200, {}, {"access_token": "T", "expires_in": 1.5}), f"{FIELD.format('number 1.5')}expires_in of type int"),
+        ((200, {}, b'{"access_token":"T","expires_in":1%s}' % (b"0" * 20)), "expires_in of type int"),
+        ((200, {}, {"access_token": "T", "issued_at": 5}), f"{DECODE}: Time.UnmarshalJSON: input is not a JSON string"),
+        ((200, {}, {"access_token": "T", "issued_at": "now"}), f'{DECODE}: parsing time "now" as "2006-'),
+        (
+            (200, {}, {"access_token": "T", "issued_at": "2024-W01-2T03:04:05Z"}),
+            'cannot parse "W01-2T03:04:05Z" as "01"',
+        ),
+        ((200, {}, {"access_token": "T", "issued_at": "2024-01-02 03:04:05Z"}), 'cannot parse " 03:04:05Z" as "T"'),
+        ((200, {}, {"access_token": "T", "issued_at": f"you sent {SECRET}"}), 'parsing time "you sent …"'),
         ((500, {}, b""), "unexpected status from POST request to URL: 500 Internal Server Error"),
+        ((599, {}, b"x"), "unexpected status from POST request to URL: 599 : x"),
+        ((403, {}, {"errors": [{"code": "DENIED"}]}), "failed to fetch oauth token: denied"),
+        (
+            (403, {}, {"errors": [{"code": "UNAUTHORIZED", "message": "authentication required"}]}),
+            "token: unauthorized",
+        ),
+        ((403, {}, {"errors": ["text"]}), '403 Forbidden: {"errors": ["text"]}'),
+        ((403, {}, {"errors": []}), '403 Forbidden: {"errors": []}'),
         ((403, {}, {"details": "no"}), "unexpected status from POST request to URL: 403 Forbidden: no"),
         ((403, {}, {"errors": [{"code": "DENIED", "message": "no", "detail": "d"}]}), "denied: no - d"),
         (
@@ -219,9 +264,10 @@ async def test_anonymous() -> None:
         ),
         ((403, {}, f"you sent {SECRET}".encode()), "403 Forbidden: you sent …"),
         ((403, {}, b"z" * 300), "z... (44 bytes truncated)"),
-        ((302, {"Location": "/token"}, b""), "stopped after 10 redirects"),
+        ((302, {"Location": "/token"}, b""), 'Post "/token": stopped after 10 redirects'),
+        ((302, {"Location": "http://["}, b""), 'Post "URL": failed to parse Location header "http://[": parse '),
         ((307, {"Location": "http://192.0.2.1/x"}, b""), "refusing to send credentials without TLS to 192.0.2.1"),
-        ((307, {"Location": "ftp://127.0.0.1/x"}, b""), 'unsupported protocol scheme "ftp"'),
+        ((302, {"Location": "ftp://127.0.0.1/x"}, b""), 'Post "ftp://127.0.0.1/x": unsupported protocol scheme "ftp"'),
     ],
 )
 async def test_failures(answer: Answer, text: str) -> None:
@@ -240,8 +286,13 @@ async def test_failures(answer: Answer, text: str) -> None:
         (f"http://x:{SECRET}@192.0.2.1/token", "refusing to send credentials without TLS to 192.0.2.1"),
         ("file:///etc/passwd", 'unsupported protocol scheme "file"'),
         ("https:///token", "no Host in request URL"),
-        ("http://[", "parse "),
-        (f"http://x:{SECRET}@127.0.0.1:1/token", "onnection refused"),
+        ("http://[", """parse "http://[": missing ']' in host"""),
+        ("://", 'parse "://": missing protocol scheme'),
+        ("http://127.0.0.1/a\n", "net/url: invalid control character in URL"),
+        ("http://127.0.0.1:99999/", "dial tcp: address 99999: invalid port"),
+        (f"http://x:{SECRET}@[", "missing ']' in host"),
+        (f"http://x:{SECRET}@127.0.0.1:1/token", "dial tcp 127.0.0.1:1: connect: connection refused"),
+        ("https://no-such-host.invalid/", "dial tcp: lookup no-such-host.invalid: no such host"),
     ],
 )
 async def test_realms(realm: str, text: str) -> None:
@@ -300,7 +351,7 @@ async def test_tls_settings_are_for_their_host_alone(tmp_path: Path) -> None:
             service = provider(tls_configs={HOST: settings})
             assert (await service.fetch_token(BG, token_request(server.url))).Token == "T"
         elsewhere = provider(tls_configs={"other.example": mine})
-        with pytest.raises(BuildkitError, match="self-signed certificate"):
+        with pytest.raises(BuildkitError, match="certificate signed by unknown authority"):
             await elsewhere.fetch_token(BG, token_request(server.url))
 
 

@@ -6,6 +6,9 @@ import base64
 import fcntl
 import json
 import os
+import subprocess
+import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -45,13 +48,17 @@ def test_damaged_file_is_made_anew(content: str, tmp_path: Path) -> None:
     assert ("b" in stored(tmp_path)) == ('"b"' in content)
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file away")
 def test_file_of_another_user_is_not_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     lines: list[str] = []
     monkeypatch.setattr(bklog, "_sink", lambda level, message, fields: lines.append(message))
     path = tmp_path / ".token_seed"
     path.write_text('{"a": {"Seed": "AAAA"}}')
-    os.chown(path, 12345, 12345)
+    path.chmod(0o666)
+    if os.geteuid() == 0:
+        os.chown(path, 12345, 12345)
+    else:  # who cannot give a file away is another one himself
+        me = os.geteuid()
+        monkeypatch.setattr(os, "geteuid", lambda: me + 1)
     seeds = TokenSeeds(str(tmp_path))
     assert seeds.get_seed("a") == seeds.get_seed("a") != base64.b64decode("AAAA")
     assert path.read_text() == '{"a": {"Seed": "AAAA"}}'
@@ -80,3 +87,63 @@ def test_lock_that_is_held_is_waited_for_a_while(tmp_path: Path) -> None:
         fcntl.flock(lock, fcntl.LOCK_EX)
         seed = TokenSeeds(str(tmp_path), lock_seconds=0.05).get_seed("a")
     assert stored(tmp_path) == {"a": seed}
+
+
+PROCESS = """
+import sys
+from pybuildkit.session.auth.authprovider._tokenseed import TokenSeeds
+seeds = TokenSeeds(sys.argv[1])
+sys.stdin.read()
+print(*(seeds.get_seed(host).hex() for host in sys.argv[2:]))
+"""
+
+
+def test_processes_at_once_agree(tmp_path: Path) -> None:
+    """Each makes a seed of its own beside those that all want; none is lost, whoever comes first."""
+    shared = [f"shared-{number}" for number in range(5)]
+    hosts = [[*shared, f"own-{number}"] for number in range(4)]
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", PROCESS, str(tmp_path), *each], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        )
+        for each in hosts
+    ]
+    for process in processes:
+        assert process.stdin is not None
+        process.stdin.close()  # all of them are let go at nearly the same time
+    answers = []
+    for process in processes:
+        assert process.stdout is not None
+        answers.append(process.stdout.read().decode().split())
+        process.stdout.close()
+        assert process.wait() == 0
+    assert {tuple(answer[:5]) for answer in answers} == {tuple(answers[0][:5])}
+    wanted = dict(zip(shared, answers[0], strict=False)) | {
+        each[5]: answer[5] for each, answer in zip(hosts, answers, strict=True)
+    }
+    assert {host: seed.hex() for host, seed in stored(tmp_path).items()} == wanted
+    assert {path.name for path in tmp_path.iterdir()} == {".token_seed", ".token_seed.lock"}
+
+
+def test_nobody_reads_or_writes_without_the_lock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    flock, refused = fcntl.flock, threading.Event()
+
+    def watched(fd: int, operation: int) -> None:
+        try:
+            flock(fd, operation)
+        except BlockingIOError:
+            refused.set()
+            raise
+
+    monkeypatch.setattr(fcntl, "flock", watched)
+    (tmp_path / ".token_seed").write_text("{}")
+    with (tmp_path / ".token_seed.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        made: list[bytes] = []
+        thread = threading.Thread(target=lambda: made.append(TokenSeeds(str(tmp_path), lock_seconds=60).get_seed("a")))
+        thread.start()
+        assert refused.wait(30)
+        (tmp_path / ".token_seed").write_text('{"a": {"Seed": "AAAA"}}')
+        fcntl.flock(lock, fcntl.LOCK_UN)
+    thread.join()
+    assert made == [base64.b64decode("AAAA")]

@@ -98,26 +98,55 @@ def test_convert_to_hostname(address: str, host: str) -> None:
     assert convert_to_hostname(address) == host
 
 
+FIELD = "json: cannot unmarshal {} into Go struct field ConfigFile.{} of type {}"
+
+
 @pytest.mark.parametrize(
-    "data",
+    ("data", "text"),
     [
-        b"{",
-        b"[]",
-        b'"text"',
-        b"\xff\xfe",
-        b'{"auths": []}',
-        b'{"auths": {"h": "x"}}',
-        b'{"auths": {"h": {"auth": "!planted-secret!"}}}',
-        b'{"auths": {"h": {"auth": "bm8tY29sb24="}}}',
-        b'{"credsStore": 1}',
-        b"[" * 100_000,
+        (b"{", "unexpected EOF"),
+        (b"junk", "invalid character 'j' looking for beginning of value"),
+        (b'{"auths" {}}', "invalid character '{' after object key"),
+        (b"[]", "json: cannot unmarshal array into Go value of type configfile.ConfigFile"),
+        (b'"text"', "json: cannot unmarshal string into Go value of type configfile.ConfigFile"),
+        (b"\xff\xfe", "looking for beginning of value"),
+        (b'{"auths": []}', FIELD.format("array", "auths", "map[string]types.AuthConfig")),
+        (b'{"auths": {"h": "planted"}}', FIELD.format("string", "auths.h", "types.AuthConfig")),
+        (b'{"auths": {"h": {"auth": 12345}}}', FIELD.format("number", "auths.h.auth", "string")),
+        (b'{"auths": {"h": {"password": ["planted"]}}}', FIELD.format("array", "auths.h.password", "string")),
+        (b'{"auths": {"https://u:planted@h": 1}}', "auths.https://u:xxxxx@h of type types.AuthConfig"),
+        (b'{"auths": {"h": {"auth": "!planted-secret!"}}}', "illegal base64 data at input byte 0"),
+        (b'{"auths": {"h": {"auth": "dTpwQ"}}}', "illegal base64 data at input byte 4"),
+        (b'{"auths": {"h": {"auth": "bm8tY29sb24="}}}', "invalid auth configuration file"),
+        (b'{"auths": {"h": {"auth": "OnA="}}}', "invalid auth configuration file"),
+        (b'{"credsStore": 1}', FIELD.format("number", "credsStore", "string")),
+        (b'{"credHelpers": {"h": 1}}', FIELD.format("number", "credHelpers.h", "string")),
+        (b'{"features": {"a": true}}', FIELD.format("bool", "features.a", "string")),
+        (b"[" * 100_000, "unexpected EOF"),
     ],
 )
-def test_malformed_without_quoting_it(data: bytes) -> None:
+def test_malformed_without_quoting_it(data: bytes, text: str) -> None:
     with pytest.raises(ConfigError) as caught:
         ConfigFile().load_bytes(data)
+    assert text in str(caught.value)
     assert "planted" not in str(caught.value)
     assert "no-colon" not in str(caught.value)
+
+
+def test_rest_of_a_malformed_file_counts() -> None:
+    config = ConfigFile()
+    with pytest.raises(ConfigError, match="credsStore"):
+        config.load_bytes(
+            b'{"credsStore": 5, "credHelpers": {"x": "y"}, "auths": {"h": {"username": "u", "password": "p"}}}'
+        )
+    found = config.get_auth_config("h")
+    assert (found.username, found.password, config.credential_helpers) == ("u", "p", {"x": "y"})
+
+
+def test_names_whatever_their_case() -> None:
+    config = _config({"AUTHS": {"h": {"Auth": _auth("user", "pw")}}, "credsstore": "", "CredHelpers": {"other": "x"}})
+    assert config.get_auth_config("h").password == "pw"
+    assert config.credential_helpers == {"other": "x"}
 
 
 @pytest.mark.parametrize("data", [b"", b"  \n", b"null", b"{}", b'{"auths": null} trailing'])
@@ -171,22 +200,55 @@ def test_environment_wins_and_is_named_when_malformed(
     monkeypatch.setenv("DOCKER_AUTH_CONFIG", json.dumps({"auths": {"a": {"auth": _auth("env", "pw")}}}))
     assert config.get_auth_config("a").username == "env"
     assert config.get_auth_config("b").username == "file"
-    monkeypatch.setenv("DOCKER_AUTH_CONFIG", '{"auths": {"a": {}}}')
-    assert config.get_auth_config("a").username == "file"
-    assert "missing key `auth` for a" in capsys.readouterr().err
+    monkeypatch.setenv("DOCKER_AUTH_CONFIG", json.dumps({"AUTHS": {"a": {"AUTH": _auth("folded", "pw")}}}))
+    assert config.get_auth_config("a").username == "folded"
+    for value in (" ", "null", "{}"):
+        monkeypatch.setenv("DOCKER_AUTH_CONFIG", value)
+        assert config.get_auth_config("a").username == "file"
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        ('{"auths": {"a": {}}}', "DOCKER_AUTH_CONFIG environment variable is missing key `auth` for a"),
+        ("{", "unexpected EOF"),
+        ("[]", "json: cannot unmarshal array into Go value of type configfile.configEnv"),
+        ("{} {}", "DOCKER_AUTH_CONFIG does not support more than one JSON object"),
+        ('{"auths": {}, "credsStore": "x"}', 'json: unknown field "credsStore"'),
+        ('{"auths": {"a": {"auth": "dTpw", "password": "planted"}}}', 'json: unknown field "password"'),
+        ('{"auths": {"a": {"auth": "!planted"}}}', "illegal base64 data at input byte 0"),
+    ],
+)
+def test_malformed_variable(
+    value: str, text: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("DOCKER_AUTH_CONFIG", value)
+    assert _config({"auths": {"a": {"auth": _auth("file", "pw")}}}).get_auth_config("a").username == "file"
+    assert capsys.readouterr().err == f"Failed to create credential store from DOCKER_AUTH_CONFIG:  {text}\n"
 
 
 def test_helpers(helpers: Path, tmp_path: Path) -> None:
     seen = tmp_path / "seen"
     answer = '{"ServerURL":"x","Username":"%s","Secret":"%s"}'
-    _helper(helpers, "login", f"cat > {seen}; echo '{answer % ('u', 's')}'")
+    _helper(helpers, "login", f"cat > {seen}; echo $# $* >> {seen}; echo '{answer % ('u', 's')}'")
     _helper(helpers, "token", f"echo '{answer % ('<token>', 'id')}'")
     _helper(helpers, "none", "echo 'credentials not found in native keychain'; exit 1")
     config = _config({"credsStore": "login", "credHelpers": {"t": "token", "n": "none"}})
     assert config.get_auth_config("docker.io") == AuthConfig(username="u", password="s", server_address=HUB)
-    assert seen.read_text() == HUB
+    assert seen.read_text() == f"{HUB}1 get\n", "a build reads credentials and neither stores nor erases any"
     assert config.get_auth_config("t") == AuthConfig(identity_token="id", server_address="t")
     assert config.get_auth_config("n") == AuthConfig()
+
+
+@pytest.mark.parametrize(
+    ("output", "username"),
+    [("null", ""), ("{}", ""), ('{"username": "u", "SECRET": "s"}', "u"), ('{"Username": "u"} trailing', "u")],
+)
+def test_helper_answers(output: str, username: str, helpers: Path) -> None:
+    _helper(helpers, "h", f"echo '{output}'")
+    found = _config({"credsStore": "h"}).get_auth_config("r.example")
+    assert (found.username, found.server_address) == (username, "r.example")
 
 
 @pytest.mark.parametrize(

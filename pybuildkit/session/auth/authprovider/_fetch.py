@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import json
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 from urllib.parse import quote, quote_plus, urlsplit
 
@@ -14,6 +15,7 @@ from pybuildkit.golang.errors import BuildkitError
 from pybuildkit.third_party.containerd.remotes.docker import (
     HTTPClient,
     Token,
+    TokenError,
     TokenOptions,
     UnexpectedStatusError,
     fetch_token,
@@ -25,7 +27,15 @@ if TYPE_CHECKING:
 
 _CLIENT_ID = "buildkit-client"
 _MAX_SHOWN = 256
-_KNOWN_CODES = ("UNKNOWN", "UNSUPPORTED", "UNAUTHORIZED", "DENIED", "UNAVAILABLE", "TOOMANYREQUESTS")
+_CODES = {
+    "UNKNOWN": "unknown error",
+    "UNSUPPORTED": "The operation is unsupported.",
+    "UNAUTHORIZED": "authentication required",
+    "DENIED": "requested access to the resource is denied",
+    "UNAVAILABLE": "service unavailable",
+    "TOOMANYREQUESTS": "too many requests",
+}
+"""The codes of a registry's errors, and the messages that say no more than they do."""
 
 
 class TokenServerError(BuildkitError):
@@ -61,6 +71,8 @@ def fetch(options: TokenOptions, tls: AuthTLSConfig | None) -> Token:
         err.body = _without(err.body.decode("utf-8", "replace"), options).encode()
         text = _details(err) if options.secret else str(err)
         raise TokenServerError(_without(text, options)) from None
+    except TokenError as err:
+        raise TokenError(_without(str(err), options)) from None
 
 
 def _has_no_post(status: int, options: TokenOptions) -> bool:
@@ -94,7 +106,7 @@ def _details(err: UnexpectedStatusError) -> str:
     except (ValueError, RecursionError):
         document = None
     entries = document.get("errors") if isinstance(document, dict) else None
-    if isinstance(entries, list) and entries:
+    if isinstance(entries, list) and entries and all(isinstance(entry, dict | None) for entry in entries):
         shown = [_entry(entry) for entry in entries]
         return shown[0] if len(shown) == 1 else "errors:\n" + "".join(f"{line}\n" for line in shown)
     details = document.get("details") if isinstance(document, dict) else None
@@ -108,11 +120,12 @@ def _details(err: UnexpectedStatusError) -> str:
     return f"{err}: {body}"
 
 
-def _entry(entry: object) -> str:
-    if not isinstance(entry, dict):
-        return f"unknown: {entry}"
-    code = entry.get("code")
-    word = code if code in _KNOWN_CODES else "UNKNOWN"
-    text = f"{word.lower().replace('_', ' ')}: {entry.get('message', '')}"
-    detail = entry.get("detail")
+def _entry(entry: Mapping[str, object] | None) -> str:
+    entry = entry or {}
+    given, message, detail = entry.get("code"), entry.get("message") or "", entry.get("detail")
+    code = given if isinstance(given, str) and given in _CODES else "UNKNOWN"
+    text = code.lower()
+    if detail is None and message in ("", _CODES[code]):
+        return text
+    text = f"{text}: {message}"
     return f"{text} - {detail}" if isinstance(detail, str) and detail else text

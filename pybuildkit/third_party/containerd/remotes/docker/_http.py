@@ -9,14 +9,17 @@ connecting, sending and each wait for an answer have time limits, and answers a 
 
 from __future__ import annotations
 
+import base64
 import ipaddress
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import urljoin, urlsplit, urlunsplit
 
-from pybuildkit.golang.errors import BuildkitError
+from pybuildkit.golang.errors import BuildkitError, error_text
 from pybuildkit.golang.strconv import quote
+from pybuildkit.golang.url import URL, URLError, parse, redacted
+from pybuildkit.rpc._tls import handshake_text
 
 if TYPE_CHECKING:
     import ssl
@@ -89,21 +92,21 @@ class HTTPClient:
         Raises:
             InsecureRealmError: credentials would go out in the clear. HTTPRequestError: no answer.
         """
-        sent = dict(headers)
+        asked, sent = method, dict(headers)
         for _ in range(_MAX_REDIRECTS):
-            _check_url(method, url, secret)
-            response, location = self._once(method, url, sent, body)
+            here = _check_url(asked, url, secret)
+            response, location = self._once(method, url, _with_login(sent, here), body)
             if not location:
                 return response
-            target = urljoin(url, location)
+            there = _target(asked, url, location)
             if response.status in (301, 302, 303) and method != "GET":
                 method, body = "GET", None
                 sent.pop("Content-Type", None)
-            if urlsplit(target).hostname != urlsplit(url).hostname:
+            if there.hostname() != here.hostname():
                 sent.pop("Authorization", None)
             secret = secret and (body is not None or "Authorization" in sent)
-            url = target
-        raise _failure(method, url, f"stopped after {_MAX_REDIRECTS} redirects")
+            url = urljoin(url, location)
+        raise _failure(asked, location, f"stopped after {_MAX_REDIRECTS} redirects")
 
     def _once(self, method: str, url: str, headers: Mapping[str, str], body: bytes | None) -> tuple[Response, str]:
         import urllib3
@@ -145,10 +148,23 @@ def connection_pool(url: str, tls: ssl.SSLContext | None = None) -> urllib3.Pool
 
     secure = urlsplit(url).scheme == "https"
     context = tls or (ssl.create_default_context() if secure else None)
+    if secure and context is not None and context.verify_mode == ssl.CERT_NONE:
+        _do_not_warn(urlsplit(url).hostname or "")
     proxy = proxy_for(url)
     if proxy:
         return urllib3.ProxyManager(proxy, ssl_context=context, num_pools=1)
     return urllib3.PoolManager(ssl_context=context, num_pools=1)
+
+
+def _do_not_warn(host: str) -> None:
+    """Keep the library from warning of a host that is not verified: that is what was asked for."""
+    import re
+    import warnings
+
+    from urllib3.exceptions import InsecureRequestWarning
+
+    message = f".*Unverified HTTPS request is being made to host '{re.escape(host)}'"
+    warnings.filterwarnings("ignore", message, InsecureRequestWarning)
 
 
 def proxy_for(url: str) -> str:
@@ -161,18 +177,39 @@ def proxy_for(url: str) -> str:
     return "" if bypass or is_loopback(parts.hostname or "") else proxy
 
 
-def _check_url(method: str, url: str, secret: bool) -> None:
+def _check_url(method: str, url: str, secret: bool) -> URL:
+    """The URL, if a request may go there; raises HTTPRequestError, InsecureRealmError."""
     try:
-        parts = urlsplit(url)
-        host, _ = parts.hostname or "", parts.port
-    except ValueError as err:
-        raise HTTPRequestError(f"parse {quote(url)}: {err}") from None
-    if parts.scheme not in ("http", "https"):
-        raise _failure(method, url, f"unsupported protocol scheme {quote(parts.scheme)}")
+        parsed = parse(url)
+    except URLError as err:
+        raise HTTPRequestError(str(err)) from None
+    if parsed.scheme not in ("http", "https"):
+        raise _failure(method, url, f"unsupported protocol scheme {quote(parsed.scheme)}")
+    host, port = parsed.hostname(), parsed.port()
     if not host:
         raise _failure(method, url, "http: no Host in request URL")
-    if secret and parts.scheme == "http" and not is_loopback(host):
-        raise InsecureRealmError(f"refusing to send credentials without TLS to {parts.netloc.rpartition('@')[2]}")
+    if port and int(port) > 65535:
+        raise _failure(method, url, f"dial tcp: address {port}: invalid port")
+    if secret and parsed.scheme == "http" and not is_loopback(host):
+        raise InsecureRealmError(f"refusing to send credentials without TLS to {parsed.host}")
+    return parsed
+
+
+def _target(method: str, url: str, location: str) -> URL:
+    """Where a redirect leads; raises HTTPRequestError."""
+    try:
+        parse(location)
+        return parse(urljoin(url, location))
+    except (URLError, ValueError) as err:
+        raise _failure(method, url, f"failed to parse Location header {quote(redacted(location))}: {err}") from None
+
+
+def _with_login(headers: Mapping[str, str], url: URL) -> dict[str, str]:
+    """The headers, with the login that a URL itself holds where there is no other one."""
+    if not url.user or "Authorization" in headers:
+        return dict(headers)
+    login = base64.b64encode(f"{url.user}:{url.password or ''}".encode("utf-8", "surrogateescape"))
+    return {**headers, "Authorization": f"Basic {login.decode()}"}
 
 
 def _failure(method: str, url: str, reason: str) -> HTTPRequestError:
@@ -181,12 +218,38 @@ def _failure(method: str, url: str, reason: str) -> HTTPRequestError:
 
 def failure_reason(err: BaseException) -> str:
     """Why a request failed, without the library's own wrapping."""
+    import http.client
+    import ssl
+
     import urllib3
 
-    is_refused = isinstance(err, urllib3.exceptions.NewConnectionError)  # counted among the timeouts there
-    if isinstance(err, urllib3.exceptions.TimeoutError) and not is_refused:
-        return "i/o timeout"
     if isinstance(err, urllib3.exceptions.ProxyError):
         return f"proxy: {failure_reason(err.original_error)}"
-    text = str(err.args[-1] if err.args else err)
-    return text.partition("Failed to establish a new connection: ")[2] or text
+    cause = next((layer for layer in _layers(err) if isinstance(layer, OSError | http.client.HTTPException)), None)
+    if isinstance(err, urllib3.exceptions.NameResolutionError):
+        return f"dial tcp: lookup {getattr(err, '_host', '')}: no such host"
+    if isinstance(err, urllib3.exceptions.NewConnectionError) and cause is not None:
+        peer = f"{err.conn.host}:{err.conn.port}"
+        return f"dial tcp {peer}: connect: {_errno_text(cause)}"
+    if isinstance(err, urllib3.exceptions.TimeoutError):
+        return "i/o timeout"
+    if isinstance(cause, ssl.SSLError):
+        return handshake_text(cause)
+    if isinstance(cause, http.client.RemoteDisconnected):
+        return "EOF"
+    if cause is not None:
+        return _errno_text(cause)
+    return str(err.args[-1] if err.args else err)
+
+
+def _layers(err: BaseException) -> Iterator[BaseException]:
+    """An error, and those that it was made of."""
+    found: BaseException | None = err
+    while found is not None:
+        yield found
+        inner = [arg for arg in found.args if isinstance(arg, BaseException)]
+        found = inner[-1] if inner else found.__cause__
+
+
+def _errno_text(err: BaseException) -> str:
+    return error_text(OSError(err.errno, err.strerror)) if isinstance(err, OSError) and err.errno else str(err)

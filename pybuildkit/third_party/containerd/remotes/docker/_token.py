@@ -10,20 +10,31 @@ No text holds a user name, a password or a token.
 from __future__ import annotations
 
 import base64
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from typing import TYPE_CHECKING
-from urllib.parse import parse_qsl, quote_plus, urlencode, urlsplit, urlunsplit
+from urllib.parse import quote_plus, urlencode
 
 from pybuildkit.golang.errors import BuildkitError
+from pybuildkit.golang.jsontypes import STRING, Int, Struct, Time, convert, text
+from pybuildkit.golang.time import SECOND, ZERO
+from pybuildkit.third_party.containerd.remotes.docker._http import HTTPRequestError
 
 if TYPE_CHECKING:
     from pybuildkit.third_party.containerd.remotes.docker._challenge import Challenge
     from pybuildkit.third_party.containerd.remotes.docker._http import HTTPClient, Response
 
 USER_AGENT = "pybuildkit"
+
+
+_COMMON = (
+    ("access_token", STRING, True),
+    ("refresh_token", STRING, True),
+    ("expires_in", Int("int"), False),
+    ("issued_at", Time(), False),
+)
+_OAUTH = Struct("auth.OAuthTokenResponse", (*_COMMON, ("scope", STRING, True)))
+_FETCH = Struct("auth.FetchTokenResponse", (("token", STRING, True), *_COMMON))
 
 
 class TokenError(BuildkitError):
@@ -39,8 +50,8 @@ class UnexpectedStatusError(BuildkitError):
     """
 
     def __init__(self, response: Response) -> None:
-        text = f"{response.status} {response.reason}".strip()
-        super().__init__(f"unexpected status from {response.method} request to {response.url}: {text}")
+        status = f"{response.status} {response.reason}"
+        super().__init__(f"unexpected status from {response.method} request to {response.url}: {status}")
         self.status_code = response.status
         self.body = response.body[:64000]
 
@@ -106,7 +117,7 @@ def fetch_token_with_oauth(client: HTTPClient, client_id: str, options: TokenOpt
     }
     body = urlencode(sorted(form.items()), quote_via=quote_plus, errors="surrogateescape").encode()
     response = client.request("POST", options.realm, headers=headers, body=body, secret=True)
-    return _token(_answer(response), ("access_token",))
+    return _token(_answer(response, _OAUTH), ("access_token",))
 
 
 def fetch_token(client: HTTPClient, options: TokenOptions) -> Token:
@@ -121,55 +132,50 @@ def fetch_token(client: HTTPClient, options: TokenOptions) -> Token:
         headers["Authorization"] = f"Basic {base64.b64encode(login).decode()}"
     url = _with_query(options)
     response = client.request("GET", url, headers=headers, secret=bool(options.secret))
-    return _token(_answer(response), ("access_token", "token"))
+    return _token(_answer(response, _FETCH), ("access_token", "token"))
 
 
 def _with_query(options: TokenOptions) -> str:
-    parts = urlsplit(options.realm)
-    query = parse_qsl(parts.query, keep_blank_values=True)
+    from pybuildkit.golang.url import URLError, parse, query_escape
+
+    try:
+        query = parse(options.realm).query()
+    except URLError as err:
+        raise HTTPRequestError(str(err)) from None
     if options.service:
-        query.append(("service", options.service))
-    query += [("scope", scope) for scope in options.scopes]
-    return urlunsplit(parts._replace(query=urlencode(sorted(query, key=lambda item: item[0]))))
+        query.setdefault("service", []).append(options.service)
+    if options.scopes:
+        query.setdefault("scope", []).extend(options.scopes)
+    pairs = [f"{query_escape(name)}={query_escape(value)}" for name in sorted(query) for value in query[name]]
+    bare = options.realm.partition("#")[0].partition("?")[0]
+    return f"{bare}?{'&'.join(pairs)}" if pairs else bare
 
 
-def _answer(response: Response) -> Mapping[str, object]:
+def _answer(response: Response, kind: Struct) -> Mapping[str, object]:
+    """The members of the answer; raises TokenError "unable to decode token response: …"."""
+    from pybuildkit.golang import json
+
     if not 200 <= response.status < 400:
         raise UnexpectedStatusError(response)
     try:
-        document, _ = json.JSONDecoder().raw_decode(response.body.decode("utf-8", "replace").lstrip())
-    except (json.JSONDecodeError, RecursionError):
-        raise TokenError("unable to decode token response: not JSON") from None
-    if not isinstance(document, dict):
-        raise TokenError("unable to decode token response: not a JSON object")
-    return document
+        found, error = convert(kind, json.decode(response.body))
+    except json.SyntaxError as err:
+        raise TokenError(f"unable to decode token response: {err}") from None
+    if error is not None:
+        raise TokenError(f"unable to decode token response: {error}") from None
+    return found
 
 
 def _token(answer: Mapping[str, object], names: Sequence[str]) -> Token:
-    token = next((value for name in names if isinstance(value := answer.get(name), str) and value), "")
+    token = next((found for name in names if (found := text(answer, name))), "")
     if not token:
         raise TokenError("authorization server did not include a token in the response")
-    expires = answer.get("expires_in") or 0
-    if not isinstance(expires, int):
-        raise TokenError("unable to decode token response: expires_in is not a whole number")
-    refresh = answer.get("refresh_token")
+    expires, issued = answer["expires_in"], answer["issued_at"]
+    assert isinstance(expires, int)
+    assert isinstance(issued, int)
     return Token(
         token=token,
         expires_in=expires,
-        issued_at=_seconds(answer.get("issued_at")),
-        refresh_token=refresh if isinstance(refresh, str) else "",
+        issued_at=issued // SECOND if issued != ZERO else None,
+        refresh_token=text(answer, "refresh_token"),
     )
-
-
-def _seconds(value: object) -> int | None:
-    if value is None:
-        return None
-    try:
-        if not isinstance(value, str):
-            raise TypeError
-        moment = datetime.fromisoformat(value)
-        if moment.tzinfo is None:
-            raise ValueError
-    except (TypeError, ValueError):
-        raise TokenError("unable to decode token response: issued_at is not a time") from None
-    return int(moment.timestamp()) if moment.year > 1 else None
