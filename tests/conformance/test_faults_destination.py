@@ -271,6 +271,44 @@ def test_broken_export_counts_though_the_daemon_claims_success(tmp_path: Path, w
     assert "permission denied" in text
 
 
+def test_directories_that_nobody_may_enter_are_filled(tmp_path: Path, work: Path) -> None:
+    """Modes of directories come last, the innermost first: a user who is not root could not go back."""
+    source = write_tree(tmp_path / "source", {"d/e/f": "content", "g": "x"})
+    for name, mode in (("d/e", 0o500), ("d", 0)):
+        (source / name).chmod(mode)
+    (source / "g").chmod(0)
+    with serve(Tree(source), tmp_path) as daemon:
+        result = run_unprivileged([*BUILD, *LOCAL], daemon.addr, work)
+    modes = {}
+    for name in ("d", "d/e", "g"):
+        modes[name] = (work / "out" / name).stat().st_mode & 0o777 if result.code == 0 else None
+        if name == "d":
+            (source / name).chmod(0o700)
+            (work / "out" / name).chmod(0o700)
+    assert result.code == 0, result.stderr
+    assert modes == {"d": 0, "d/e": 0o500, "g": 0}
+    assert (work / "out/d/e/f").read_text() == "content"
+    for root in (source, work / "out"):
+        (root / "d/e").chmod(0o700)
+
+
+def test_the_users_umask_holds(tmp_path: Path, work: Path) -> None:
+    """For what the client makes of itself; what comes with a mode keeps it."""
+    source = write_tree(tmp_path / "source", {"f": "content"})
+    (source / "f").chmod(0o666)
+    before = os.umask(0o027)
+    try:
+        for script, output in ((Tree(source), "type=local,dest=a/out"), (Tar(), "type=tar,dest=x.tar")):
+            with serve(script, tmp_path) as daemon:
+                words = [*BUILD, "--output", output, "--metadata-file", f"{output[-3:]}.json"]
+                result = run(*words, addr=daemon.addr, cwd=work)
+            assert result.code == 0, result.stderr
+    finally:
+        os.umask(before)
+    found = {name: (work / name).stat().st_mode & 0o777 for name in ("a", "x.tar", "tar.json", "a/out/f")}
+    assert found == {"a": 0o700, "x.tar": 0o640, "tar.json": 0o640, "a/out/f": 0o666}
+
+
 def test_fifo_that_nobody_reads_as_the_file(tmp_path: Path, work: Path) -> None:
     import signal
 

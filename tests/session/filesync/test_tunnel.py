@@ -13,6 +13,7 @@ import threading
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -85,7 +86,7 @@ async def pull(caller: Caller, name: str, dest: Path) -> None:
     await fs_sync(background(), caller, opt)
 
 
-async def answers_while(caller: Caller, task: asyncio.Future[None], least: int = 3) -> float:
+async def answers_while(caller: Caller, task: asyncio.Future[Any], least: int = 3) -> float:
     """Ask for health until the task has ended, `least` times before that; the longest wait, in seconds."""
     loop = asyncio.get_running_loop()
     longest, count = 0.0, 0
@@ -114,6 +115,22 @@ async def test_health_while_a_directory_export_flows(tmp_path: Path) -> None:
         assert await answers_while(caller, task) < PATIENCE
         await task
     assert (tmp_path / "out/big").stat().st_size == SIZE
+
+
+async def test_health_while_much_flows_both_ways(tmp_path: Path) -> None:
+    """A context, a directory and a file at once: all arrive, and health is answered meanwhile."""
+    sink, size = Sink(), SIZE // 2
+    targets = new_fs_sync_target(with_fs_sync(0, lambda metadata: sink), with_fs_sync_dir(1, str(tmp_path / "out")))
+    async with tunnel(provider(context=Endless(big=size)), targets) as caller:
+        flows = asyncio.gather(
+            pull(caller, "context", tmp_path / "got"),
+            copy_to_caller(background(), Endless(big=size), 1, caller),
+            pour(caller, size, [0]),
+        )
+        assert await answers_while(caller, flows) < PATIENCE
+        await flows
+    assert (tmp_path / "got/big").stat().st_size == (tmp_path / "out/big").stat().st_size == size
+    assert (sink.size, sink.closed) == (size, True)
 
 
 class Sink:

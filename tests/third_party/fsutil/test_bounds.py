@@ -248,6 +248,22 @@ def test_a_list_without_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wha
         writer.close()
 
 
+def test_content_in_tiny_pieces_costs_little(tmp_path: Path) -> None:
+    """A piece costs more than its bytes; many of them are not gathered up to the size of a large one."""
+    import tracemalloc
+
+    core = Receiver(str(tmp_path), ReceiveOpt(merge=True))
+    core.feed([stat_packet(Stat(b"f", 0o644, size=1 << 20))])
+    pieces = [data_header(0, 1) + bytes([1 + number % 250]) for number in range(1000)]
+    tracemalloc.start()
+    for _ in range(100):
+        core.feed(pieces)
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    core.close()
+    assert most < 1 << 20
+
+
 async def test_packets_without_bytes_are_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The end of a list has no bytes at all; while the disk stalls, a stream of such packets is not read for ever."""
     stalled, release = threading.Event(), threading.Event()

@@ -29,6 +29,7 @@ from pybuildkit.third_party.fsutil import (
     SizeError,
     Stat,
 )
+from pybuildkit.third_party.fsutil._diskio import link
 from tests.third_party.fsutil.changes import make, parse, shown
 from tests.third_party.fsutil.transfer import names, open_descriptors
 
@@ -160,6 +161,33 @@ def test_root_mknod_fifo(tmp_path: Path) -> None:
     for name in ("fifo", "fifo2"):
         info = (tmp_path / name).lstat()
         assert (info.st_mode, info.st_mtime_ns) == (unix.S_IFIFO | 0o622, 5)
+
+
+@needs_root
+def test_attributes_of_what_cannot_be_opened(tmp_path: Path) -> None:
+    """A FIFO's attributes, also where it takes the place of a file; only what root may set goes there."""
+    writer = DiskWriter(str(tmp_path), special_files=True)
+    (tmp_path / "b").touch()
+    for path in (b"a", b"b"):
+        add(writer, Stat(path, MODE_NAMED_PIPE | 0o600, xattrs={"trusted.name": b"value"}))
+    writer.finish()
+    try:
+        found = [os.getxattr(tmp_path / name, "trusted.name", follow_symlinks=False) for name in "ab"]
+    except OSError as err:
+        if err.errno == errno.ENODATA:
+            raise
+        pytest.skip(f"no such attributes here: {err}")
+    assert found == [b"value", b"value"]
+
+
+def test_a_link_to_a_link_is_a_link(tmp_path: Path) -> None:
+    """What a hard link leads to is not followed, should it have become a symbolic link."""
+    (tmp_path / "secret").write_text("secret")
+    (tmp_path / "swapped").symlink_to("secret")
+    with Root(str(tmp_path)) as root:
+        link(root.dir(b""), b"swapped", root.dir(b""), b"name")
+    assert (tmp_path / "name").is_symlink()
+    assert (tmp_path / "secret").stat().st_nlink == 1
 
 
 @pytest.mark.parametrize("path", [b"../out", b"a/../../out", b"..", b"", b"/abs", b"link/x", b"file/x"])
@@ -303,7 +331,9 @@ def test_sizes_are_checked(tmp_path: Path, data: bytes, word: str, exists: bool)
     assert not exists or (tmp_path / "f").read_bytes() == b"old"
 
 
-def test_sparse_file_keeps_its_holes(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("piece", "most"), [(128 << 10, 64 << 10), (100_000, 1 << 20)])
+def test_sparse_file_keeps_its_holes(tmp_path: Path, piece: int, most: int) -> None:
+    """Two blocks of it hold something; where pieces do not end with blocks, some more are written."""
     size = 8 << 20
     data = bytearray(size)
     data[1 << 20 : (1 << 20) + 5] = b"hello"
@@ -312,12 +342,12 @@ def test_sparse_file_keeps_its_holes(tmp_path: Path) -> None:
     stat = Stat(b"f", 0o644, size=size)
     file = writer.add(ChangeKind.ADD, b"f", stat, stat)
     assert file is not None
-    for pos in range(0, size, 100_000):
-        writer.write(file, bytes(data[pos : pos + 100_000]))
+    for pos in range(0, size, piece):
+        writer.write(file, bytes(data[pos : pos + piece]))
     writer.end(file)
     writer.finish()
     assert (tmp_path / "f").read_bytes() == data
-    assert (tmp_path / "f").stat().st_blocks * 512 < 1 << 20
+    assert (tmp_path / "f").stat().st_blocks * 512 < most
 
 
 def test_many_files_at_once_keep_few_open(tmp_path: Path) -> None:

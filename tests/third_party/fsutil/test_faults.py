@@ -110,6 +110,42 @@ async def test_file_changes_between_the_walk_and_the_open(
     assert "d/f" not in names(dest)
 
 
+def to_device_link(path: Path) -> None:
+    path.unlink()
+    path.symlink_to("/dev/null")
+
+
+@pytest.mark.parametrize(
+    ("mutation", "wanted"),
+    [
+        (unlink, "lstat {path}: no such file or directory"),
+        (to_device_link, "open {path}: not a regular file"),
+        (to_fifo, "open {path}: not a regular file"),
+        (parent_to_link, "lstat {path}: not a directory"),
+        (grow, None),
+    ],
+)
+async def test_empty_file_changes_between_the_walk_and_the_end(
+    tmp_path: Path, mutation: Callable[[Path], None], wanted: str | None
+) -> None:
+    """There is nothing to be opened or read, and yet it must still be there."""
+    source, dest = make(tmp_path / "src", ["ADD d dir", "ADD d/f file"]), make(tmp_path / "dest", [])
+    path = source / "d/f"
+    near, far = pair()
+    results = await asyncio.gather(
+        send(background(), near, new_fs(str(source))),
+        receive(background(), Pausing(far, lambda: mutation(path)), str(dest), ReceiveOpt()),
+        return_exceptions=True,
+    )
+    if wanted is None:
+        assert not any(results)
+        assert (dest / "d/f").stat().st_size == 0
+        return
+    assert isinstance(results[0], OSError)
+    assert error_text(results[0]) == wanted.format(path=path)
+    assert "d/f" not in names(dest)
+
+
 @pytest.mark.skipif(os.getuid() == 0, reason="root may read everything")
 async def test_unreadable_file(tmp_path: Path) -> None:
     source, dest = make(tmp_path / "src", ["ADD f file data"]), make(tmp_path / "dest", [])

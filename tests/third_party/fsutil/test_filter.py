@@ -433,6 +433,15 @@ def test_deep_tree_with_few_descriptors(tmp_path: Path) -> None:
     assert most < len(os.listdir("/proc/self/fd")) + 20
 
 
+def test_a_link_to_a_directory_is_no_directory(tmp_path: Path) -> None:
+    root = make(tmp_path / "d", ["ADD a dir", "ADD a/x file", "ADD l symlink a"])
+    assert [(entry.path, entry.is_dir) for entry in new_fs(str(root)).walk()] == [
+        (b"a", True),
+        (b"a/x", False),
+        (b"l", False),
+    ]
+
+
 def test_directory_swapped_for_a_link_is_not_entered(tmp_path: Path) -> None:
     root = make(tmp_path / "d", ["ADD a dir", "ADD a/x file", "ADD b file"])
     outside = make(tmp_path / "out", ["ADD secret file"])

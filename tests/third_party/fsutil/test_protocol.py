@@ -105,6 +105,15 @@ def test_receiver_takes_contents_while_the_list_is_coming(tmp_path: Path) -> Non
     assert (tmp_path / "f").read_bytes() == b"abc"
 
 
+def test_receiver_takes_numbers_that_are_longer_than_need_be(tmp_path: Path) -> None:
+    """A varint may have zeros at its end; the file is the same."""
+    core = Receiver(str(tmp_path), ReceiveOpt())
+    core.feed([FILE, END_OF_LIST, b"\x08\x02\x18\x80\x00\x22\x01a", b"\x08\x02\x18\x80\x80\x00\x22\x01b"])
+    assert answers(core, [data_header(0, 1) + b"c", data_end(0)]) == [FIN_PACKET]
+    core.close()
+    assert (tmp_path / "f").read_bytes() == b"abc"
+
+
 def test_receiver_of_nothing(tmp_path: Path) -> None:
     core = Receiver(str(tmp_path), ReceiveOpt())
     assert answers(core, [END_OF_LIST]) == [FIN_PACKET]

@@ -140,6 +140,20 @@ async def test_hardlink_filter(tmp_path: Path) -> None:
     assert (dest / "foo").samefile(dest / "foo2")
 
 
+async def test_hardlink_whose_first_name_is_left_out_later(tmp_path: Path) -> None:
+    """As above, where the first name is known to the walk already when the map function leaves it out."""
+    source = make(tmp_path / "d", ["ADD bar file data1", "ADD foo file >bar", "ADD foo2 file >bar"])
+
+    def leave_out(path: bytes, stat: Stat) -> MapResult:
+        return MapResult.EXCLUDE if path == b"bar" else MapResult.KEEP
+
+    dest = make(tmp_path / "dest", [])
+    await transfer(new_filter_fs(new_fs(str(source)), FilterOpt(map=leave_out)), dest, ReceiveOpt())
+    assert sorted(os.listdir(dest)) == ["foo", "foo2"]
+    assert (dest / "foo").read_bytes() == b"data1"
+    assert (dest / "foo").samefile(dest / "foo2")
+
+
 _SIMPLE = [
     "ADD foo file data1",
     "ADD foo2 file dat2",

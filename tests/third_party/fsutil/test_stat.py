@@ -10,7 +10,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pybuildkit.third_party import fsutil
-from pybuildkit.third_party.fsutil import MODE_DIR, MODE_SYMLINK, Stat
+from pybuildkit.third_party.fsutil import (
+    MODE_CHAR_DEVICE,
+    MODE_DEVICE,
+    MODE_DIR,
+    MODE_SYMLINK,
+    MODE_TYPE,
+    Stat,
+)
 from pybuildkit.third_party.fsutil._packet import (
     DATA,
     ERR,
@@ -159,6 +166,13 @@ def test_stat(tmp_path: Path) -> None:
         assert found.mod_time == (root / path).lstat().st_mtime_ns
         found.mod_time = 0
         assert found == wanted, path
+
+
+def test_stat_of_a_device() -> None:
+    """Its numbers travel, and its type; it has no size."""
+    found = fsutil.stat("/dev/null")
+    assert (found.devmajor, found.devminor, found.size) == (1, 3, 0)
+    assert found.mode & MODE_TYPE == MODE_DEVICE | MODE_CHAR_DEVICE
 
 
 def test_clone_is_independent() -> None:
