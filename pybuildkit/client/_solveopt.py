@@ -74,10 +74,13 @@ class ExportEntry:
 
 @dataclass(frozen=True, kw_only=True)
 class CacheOptionsEntry:
-    """One cache to import from or export to: its type ("registry", "local", "inline", "gha", …) and attributes."""
+    """One cache to import from or export to: its type ("registry", "local", "inline", "gha", …) and attributes.
+
+    The attributes may hold a token or a key, so that they are left out of its `repr`.
+    """
 
     type: str
-    attrs: Mapping[str, str] = field(default_factory=dict)
+    attrs: Mapping[str, str] = field(default_factory=dict, repr=False)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 import os
 import shutil
 import subprocess
@@ -10,16 +11,21 @@ from pathlib import Path
 
 import pytest
 
+from pybuildkit.client import CacheOptionsEntry, SolveOpt
+from pybuildkit.session.auth.authprovider import DockerAuthProviderConfig, load_auth_config, new_docker_auth_provider
+from pybuildkit.session.secrets.secretsprovider import from_map
+from pybuildkit.third_party.containerd.remotes.docker import Token, TokenOptions
+from pybuildkit.third_party.docker_config import AuthConfig, ConfigFile
 from tests.conformance import registry
 from tests.conformance.services import BUILD, LOCAL, make_key, need, program
 from tests.daemons import RUN_OPTIONS, finish, read_until, run, start, write_tree
 
 SECRET, VARIABLE, PASSWORD = "PlantedInAFile", "PlantedInAVariable", "PlantedPassword"
-RECORDS = [
+FILES = [
     *("--trace", "records/trace", "--metadata-file", "records/metadata", "--ref-file", "records/ref"),
     *("--debug-json-cache-metrics", "records/metrics"),
-    *("--profile-cpu", "records", "--profile-memory", "records"),
 ]
+RECORDS = [*FILES, "--profile-cpu", "records", "--profile-memory", "records"]
 
 
 def dockerfile(ref: str, end: str) -> str:
@@ -92,6 +98,94 @@ def test_planted_values_in_no_process_title(
     assert code == 1
     for name, value in planted(tmp_path, []).items():
         assert not any(value in text for text in shown), name
+
+
+KEY, TOKEN = "PlantedKey", "PlantedToken"
+CACHES = [
+    f"type=s3,bucket=b,region=r,access_key_id=a,secret_access_key={KEY},session_token={TOKEN}",
+    f"type=azblob,account_url=http://127.0.0.1:1,secret_access_key={KEY}",
+    f"type=gha,url=http://127.0.0.1:1/,url_v2=http://127.0.0.1:1/,token={TOKEN}",
+    f'type=gha,url=http://127.0.0.1:1/,url_v2=http://127.0.0.1:1/,"token={TOKEN}"',
+    "type=gha,url=http://127.0.0.1:1/,url_v2=http://127.0.0.1:1/",
+    f"type=s3,secret_access_key={KEY},nonsense",
+]
+
+
+@pytest.mark.parametrize("cache", CACHES)
+@pytest.mark.parametrize("flag", ["--export-cache", "--import-cache"])
+def test_keys_and_tokens_of_caches(tmp_path: Path, flag: str, cache: str) -> None:
+    """With a daemon that does not know the cache; the token may also come from the environment."""
+    cached("embedded://", tmp_path, flag, cache)
+
+
+@pytest.mark.parametrize("cache", [CACHES[0], CACHES[-2]])
+def test_keys_and_tokens_of_caches_with_a_real_daemon(real_addr: str, tmp_path: Path, cache: str) -> None:
+    cached(real_addr, tmp_path, "--export-cache", cache)
+
+
+def cached(addr: str, tmp_path: Path, flag: str, cache: str) -> None:
+    """Build with a cache that cannot be reached, and look for the key and the token in all that is left."""
+    write_tree(tmp_path / "test", {"Dockerfile": "FROM scratch\nCOPY Dockerfile /\n"})
+    (tmp_path / "records").mkdir()
+    env = {"ACTIONS_RUNTIME_TOKEN": TOKEN, "ACTIONS_CACHE_URL": "http://127.0.0.1:1/"}
+    argv = ["--debug", *BUILD, flag, cache, *FILES, *LOCAL, "--progress=rawjson"]
+    result = run(*argv, addr=addr, cwd=tmp_path, env=env)
+    assert flag == "--import-cache" or result.code == 1, result.stderr
+    texts = {"standard error": result.stderr.encode(), "standard output": result.stdout}
+    texts |= {path.name: path.read_bytes() for path in (tmp_path / "records").iterdir()}
+    assert [name for name, text in texts.items() if KEY.encode() in text or TOKEN.encode() in text] == []
+    if result.code:
+        assert "pybuildctl" in result.stderr or "buildctl" in result.stderr, "the stack names the command line"
+
+
+def test_command_line_is_shown_without_its_secrets(tmp_path: Path) -> None:
+    write_tree(tmp_path / "test", {"Dockerfile": "FROM scratch\n"})
+    options = ["--opt", f"build-arg:NPM_TOKEN={TOKEN}", "--opt", f"build-arg:DB_PASSWORD={KEY}", "--opt", "plain=kept"]
+    result = run("--debug", *BUILD, *options, "--output", "type=local", addr="embedded://", cwd=tmp_path)
+    assert result.code == 1
+    assert "build-arg:NPM_TOKEN=xxxxx --opt build-arg:DB_PASSWORD=xxxxx --opt plain=kept" in result.stderr
+    assert TOKEN not in result.stderr
+    assert KEY not in result.stderr
+
+
+def test_identity_token(real_addr: str, tmp_path: Path) -> None:
+    """Traded for a registry's token, and refused: neither of the two tokens is shown."""
+    need(real_addr, "pull")
+    write_tree(tmp_path, {"records/": "", "test/salt": os.urandom(8)})
+    with registry.token_registry(tmp_path / "registry", "", PASSWORD) as tokens:
+        ref = tokens.registry.push("img", {"x": b"x"})
+        write_tree(tmp_path / "test", {"Dockerfile": f"FROM {ref}\nCOPY salt /\n"})
+        for token, code in ((f"{PASSWORD}-wrong", 1), (PASSWORD, 0)):
+            auths = {tokens.registry.host: {"identitytoken": token}}
+            write_tree(tmp_path, {"login/config.json": json.dumps({"auths": auths})})
+            env = {"DOCKER_CONFIG": str(tmp_path / "login")}
+            result = run("--debug", *BUILD, *FILES, *LOCAL, addr=real_addr, cwd=tmp_path, env=env)
+            assert result.code == code, result.stderr
+            texts = [result.stderr.encode(), result.stdout, *(p.read_bytes() for p in (tmp_path / "records").iterdir())]
+            assert not [text for text in texts for each in (PASSWORD, *tokens.given) if each.encode() in text]
+    assert tokens.given
+
+
+def test_reprs_of_what_a_program_holds(tmp_path: Path) -> None:
+    """What a traceback's reader or a program's own log may show of the options."""
+    held = [
+        SolveOpt(cache_exports=[CacheOptionsEntry(type="s3", attrs={"secret_access_key": KEY})]),
+        AuthConfig(username="u", password=KEY, identity_token=TOKEN, registry_token=TOKEN),
+        TokenOptions(realm="http://h", username="u", secret=KEY),
+        Token(token=TOKEN, refresh_token=TOKEN),
+        from_map({"id": KEY.encode()}),
+        new_docker_auth_provider(DockerAuthProviderConfig(auth_config_provider=load_auth_config(_config()))),
+        DockerAuthProviderConfig(auth_config_provider=load_auth_config(_config())),
+    ]
+    for each in held:
+        assert not any(value in repr(each) or value in str(each) for value in (KEY, TOKEN)), type(each)
+
+
+def _config() -> ConfigFile:
+    config = ConfigFile()
+    config.auth_configs["h"] = AuthConfig(username="u", password=KEY)
+    assert KEY not in repr(config)
+    return config
 
 
 ADDRESSES = [

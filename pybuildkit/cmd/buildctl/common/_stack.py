@@ -1,7 +1,8 @@
 """Where an error came from, for `--debug`: the daemon's stacks, then this program's.
 
 Mirrors the stack formatter of util/stack, v0.32.2: for each stack the process' id, version and command line, then a
-function and its place for each frame, innermost first, and an empty line. Differs: passwords in URLs are masked.
+function and its place for each frame, innermost first, and an empty line. Differs: passwords in URLs are masked, and
+so are the values of names such as secret_access_key or token in the command line.
 """
 
 from __future__ import annotations
@@ -16,12 +17,20 @@ from pybuildkit.golang.url import redacted
 from pybuildkit.util import stack
 
 
+def _command_line() -> str:
+    """The command line, without the secrets that it holds."""
+    import re
+
+    shown = redacted(" ".join(sys.argv))
+    return re.sub(r"(?i)([\w.-]*(?:secret|token|passw|credential)[\w.-]*=)[^\s,\"']+", r"\1xxxxx", shown)
+
+
 def format_stacks(err: BaseException) -> str:
     """The stacks of an error and of what it was made from."""
     out = [stack.format_stacks(err)]
     innermost = [layer for layer in errors.layers(err) if layer.__traceback__ is not None]
     if innermost:
-        out.append(f"{os.getpid()} {VERSION} {redacted(' '.join(sys.argv))}\n")
+        out.append(f"{os.getpid()} {VERSION} {_command_line()}\n")
         frames = reversed(traceback.extract_tb(innermost[-1].__traceback__))
         out.extend(f"{frame.name}\n\t{frame.filename}:{frame.lineno}\n" for frame in frames)
         out.append("\n")
