@@ -19,7 +19,7 @@ class _EndlessFile:
         return -1
 
     def read(self, n: int, /) -> bytes:
-        data = _BLOCK[: min(n, self._left)]
+        data = self._fs.block[: min(n, self._left)]
         self._left -= len(data)
         self._fs.read += len(data)
         return data
@@ -33,10 +33,12 @@ class Endless:
 
     Attributes:
         read: bytes read so far.
+        block: what the content repeats.
     """
 
     def __init__(self, **sizes: int) -> None:
         self.read = 0
+        self.block = _BLOCK
         self._sizes = {name.encode(): size for name, size in sizes.items()}
 
     def walk(self, target: bytes = b"") -> Iterator[Entry]:

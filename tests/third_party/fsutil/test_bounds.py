@@ -254,7 +254,7 @@ def test_content_in_tiny_pieces_costs_little(tmp_path: Path) -> None:
 
     core = Receiver(str(tmp_path), ReceiveOpt(merge=True))
     core.feed([stat_packet(Stat(b"f", 0o644, size=1 << 20))])
-    pieces = [data_header(0, 1) + bytes([1 + number % 250]) for number in range(1000)]
+    pieces = [data_header(0, 2) + bytes([1, 1 + number % 250]) for number in range(1000)]
     tracemalloc.start()
     for _ in range(100):
         core.feed(pieces)
