@@ -19,8 +19,13 @@ def unprivileged() -> Iterator[Path]:
             yield Path(name)
             return
         os.chown(name, NOBODY, NOBODY)
+        groups, group = os.getgroups(), os.getegid()
+        os.setgroups([])
+        os.setegid(NOBODY)
         os.seteuid(NOBODY)
         try:
             yield Path(name)
         finally:
             os.seteuid(0)
+            os.setegid(group)
+            os.setgroups(groups)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Mapping
@@ -196,6 +198,40 @@ def test_parallel_puts_lose_nothing(tmp_path: Path) -> None:
         thread.join()
     assert sorted(done) == list(range(8))
     assert sorted(str(m["size"]) for m in _manifests(store)) == [str(n) for n in range(8)]
+
+
+PROCESS = """
+import sys
+from pybuildkit.client import ociindex
+store = ociindex.new_store_index(sys.argv[1])
+sys.stdin.read()
+for number in sys.argv[2:]:
+    descriptor = {"mediaType": "m", "digest": f"sha256:{int(number):064}", "size": int(number)}
+    while True:
+        try:
+            store.put(descriptor, ociindex.tag(f"own-{number}"))
+            store.put(descriptor, ociindex.tag("latest"))
+            break
+        except ociindex.StoreIndexError:
+            continue  # another process has the lock
+"""
+
+
+def test_two_processes_at_once_lose_nothing(tmp_path: Path) -> None:
+    numbers = [[str(10 * who + number) for number in range(10)] for who in (0, 1)]
+    processes = [
+        subprocess.Popen([sys.executable, "-c", PROCESS, str(tmp_path), *each], stdin=subprocess.PIPE)
+        for each in numbers
+    ]
+    for process in processes:
+        assert process.stdin is not None
+        process.stdin.close()  # both are let go at nearly the same time
+    assert [process.wait(60) for process in processes] == [0, 0]
+    store = ociindex.new_store_index(str(tmp_path))
+    found = [store.get(f"own-{number}") for each in numbers for number in each]
+    assert [each and each["size"] for each in found] == list(range(20))
+    assert len(_manifests(store)) == 21, "of the tag that both gave there is one"
+    assert {path.name for path in tmp_path.iterdir()} == {"index.json", "oci-layout"}
 
 
 @pytest.mark.parametrize("call", ["write", "replace"])

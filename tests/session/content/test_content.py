@@ -154,7 +154,13 @@ async def test_cut_connection_leaves_the_ingest_to_be_resumed(store: Store) -> N
         writer = await content.new_caller_store(caller, "s").writer(BG, "ref")
         await writer.write(DATA[:1000])
     assert store.status("ref").offset == 1000
-    store.writer("ref").close()
+    async with session_pair(content.new_attachable({"s": store})) as caller:
+        writer = await content.new_caller_store(caller, "s").writer(BG, "ref", total=len(DATA))
+        assert (writer.offset, writer.digest()) == (1000, digest_of(DATA[:1000]))
+        await writer.write(DATA[1000:])
+        await writer.commit(len(DATA), DIGEST)
+    assert store.read_blob(DIGEST) == DATA
+    assert store.list_statuses() == []
 
 
 async def test_protocol_errors(store: Store) -> None:
