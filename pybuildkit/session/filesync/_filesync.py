@@ -5,10 +5,14 @@ Mirrors the FileSync half of session/filesync/filesync.go and diffcopy.go, v0.32
 Protocol: the daemon calls FileSync.DiffCopy with request headers `dir-name`, `include-patterns`,
 `exclude-patterns` and `followpaths` (repeated; values that are not ASCII are query-escaped, and the header
 `<key>-encoded: 1` says so). The call then carries fsutil packets, the client being the sender.
+
+Differs from Go: calls beyond `MOST_CALLS` wait until one of the others has ended, so that a daemon cannot have any
+number of threads and open files.
 """
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
@@ -27,6 +31,9 @@ if TYPE_CHECKING:
 
 DIFF_COPY = Method.raw("/moby.filesync.v1.FileSync/DiffCopy")
 TAR_STREAM = Method.raw("/moby.filesync.v1.FileSync/TarStream")
+
+MOST_CALLS = 32
+"""Contexts that are sent at the same time."""
 
 KEY_INCLUDE_PATTERNS = "include-patterns"
 KEY_EXCLUDE_PATTERNS = "exclude-patterns"
@@ -74,6 +81,7 @@ class FSSyncProvider:
     def __init__(self, dirs: DirSource, progress: ProgressCallback | None = None) -> None:
         self._dirs = dirs
         self._progress = progress
+        self._room = asyncio.Semaphore(MOST_CALLS)
 
     def register(self, server: Server) -> None:
         """Add FileSync to a session's server."""
@@ -99,7 +107,8 @@ class FSSyncProvider:
                 follow_paths=opts.get(KEY_FOLLOW_PATHS, []),
             ),
         )
-        await fsutil.send(stream.ctx, stream, filtered, self._progress)
+        async with self._room:
+            await fsutil.send(stream.ctx, stream, filtered, self._progress)
 
 
 def new_fs_sync_provider(dirs: DirSource) -> FSSyncProvider:

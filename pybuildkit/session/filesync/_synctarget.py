@@ -12,7 +12,8 @@ that is already written is refused, and fails the build (a directory may come in
 for each platform); devices and `trusted.*` attributes are refused in a directory unless the
 export allows them; the target remembers what was received and what failed, so that a build whose export never
 came, or broke, ends with that error although the daemon may say otherwise. A daemon may end the call, and the whole
-session, once it has sent the last packet: what has arrived is still written then.
+session, once it has sent the last packet: what has arrived is still written then. Transfers into one directory wait
+where there are `MOST_TRANSFERS` already.
 """
 
 from __future__ import annotations
@@ -43,6 +44,9 @@ FILE_SEND = Method.raw("/moby.filesync.v1.FileSend/DiffCopy")
 KEY_EXPORTER_META_PREFIX = "exporter-md-"
 KEY_EXPORTER_ID = "buildkit-attachable-exporter-id"
 KEY_EXPORTER_MULTI_PLATFORM = "buildkit-exporter-multi-platform"
+
+MOST_TRANSFERS = 8
+"""Transfers into one directory at the same time."""
 
 _MAX_CHUNK = 3 << 20
 _ABORT_SECONDS = 0.5
@@ -107,7 +111,8 @@ class SyncTarget:
         self._started: set[int] = set()
         self._unfinished: dict[int, int] = {}
         self._received: set[int] = set()
-        self._failures: list[BuildkitError] = []
+        self._failure: BuildkitError | None = None
+        self._room: dict[int, asyncio.Semaphore] = {}
         self._abandoned = asyncio.Event()
         self.add(*targets)
 
@@ -122,7 +127,7 @@ class SyncTarget:
 
     def failure(self) -> BuildkitError | None:
         """The first error that an export ended with on this side."""
-        return self._failures[0] if self._failures else None
+        return self._failure
 
     def missing(self) -> list[FSSyncTarget]:
         """The targets that received nothing whole."""
@@ -179,12 +184,14 @@ class SyncTarget:
     def _note_failure(self, ctx: Context, err: BaseException) -> None:
         """Remember an error of our own making; one that only says that the call ended is the daemon's."""
         cause = ctx.cause()
+        if self._failure is not None:
+            return
         if cause is not None and (err is cause or errors.is_error(err, cause)):
             return
         told = errors.find(err, RpcError)
         if told is not None and told.code in (Code.CANCELLED, Code.UNAVAILABLE):
             return
-        self._failures.append(err if isinstance(err, BuildkitError) else ExportError(errors.error_text(err), err))
+        self._failure = err if isinstance(err, BuildkitError) else ExportError(errors.error_text(err), err)
 
     async def _receive_dir(self, stream: ServerStream[bytes, object], target: FSSyncTarget) -> None:
         from pybuildkit.third_party import fsutil
@@ -214,7 +221,8 @@ class SyncTarget:
         ctx = context.without_cancel(stream.ctx)
         self._unfinished[target.id] = self._unfinished.get(target.id, 0) + 1
         try:
-            await fsutil.receive(ctx, stream, target.outdir, opt)
+            async with self._room.setdefault(target.id, asyncio.Semaphore(MOST_TRANSFERS)):
+                await fsutil.receive(ctx, stream, target.outdir, opt)
         except fsutil.UnconfirmedError:
             pass  # a daemon written in Go may drop its confirmation with the call; whether it is content, Solve tells
         except (BuildkitError, OSError) as err:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Mapping, Sequence
+import threading
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ import pytest
 from pybuildkit.golang.context import background
 from pybuildkit.golang.errors import BuildkitError
 from pybuildkit.rpc import Code, RpcError
+from pybuildkit.rpc.health import check
 from pybuildkit.session.filesync import (
     FSSendRequestOpt,
     FSSyncProvider,
@@ -24,8 +26,10 @@ from pybuildkit.session.filesync import (
     with_fs_sync_dir,
     with_fs_sync_dir_delete,
 )
-from pybuildkit.session.filesync._filesync import TAR_STREAM
-from pybuildkit.third_party.fsutil import MODE_DIR, ReceiveOpt, Stat, StaticFS, new_fs
+from pybuildkit.session.filesync._filesync import MOST_CALLS, TAR_STREAM
+from pybuildkit.session.filesync._synctarget import FILE_SEND, MOST_TRANSFERS
+from pybuildkit.third_party.fsutil import MODE_DIR, Entry, ReceiveOpt, Stat, StaticFS, new_fs
+from pybuildkit.third_party.fsutil._packet import END_OF_LIST, FIN_PACKET, data_end, stat_packet
 from tests.session.filesync.test_tunnel import tunnel
 from tests.third_party.fsutil.changes import make
 from tests.third_party.fsutil.transfer import names
@@ -231,3 +235,67 @@ async def test_a_session_without_exports() -> None:
     async with tunnel(new_fs_sync_target()) as caller:
         with pytest.raises(BuildkitError, match="no local sources enabled"):
             await fs_sync(background(), caller, FSSendRequestOpt(name="x", dest_dir="/", receive=ReceiveOpt()))
+
+
+async def test_calls_beyond_a_number_wait(tmp_path: Path) -> None:
+    """A daemon that asks for a context a hundred times has no hundred threads; each call is answered in its turn."""
+    release, began = threading.Event(), []
+
+    class Slow(StaticFS):
+        def walk(self, target: bytes = b"") -> Iterator[Entry]:
+            began.append(threading.current_thread().name)
+            release.wait(30)
+            return super().walk(target)
+
+    fs = Slow()
+    fs.add("f", Stat(), b"content")
+    count = MOST_CALLS + 10
+    async with tunnel(FSSyncProvider(StaticDirSource({"context": fs}))) as caller:
+        opts = []
+        for number in range(count):
+            (tmp_path / str(number)).mkdir()
+            opts.append(FSSendRequestOpt(name="context", dest_dir=str(tmp_path / str(number)), receive=ReceiveOpt()))
+        pulls = asyncio.gather(*(fs_sync(background(), caller, opt) for opt in opts))
+        async with asyncio.timeout(20):
+            while len(began) < MOST_CALLS:
+                await asyncio.sleep(0.001)
+        for _ in range(20):
+            await check(caller.conn(), background())
+        assert len(began) == MOST_CALLS
+        release.set()
+        await pulls
+    assert len(began) == count
+    assert {(tmp_path / str(number) / "f").read_text() for number in range(count)} == {"content"}
+
+
+async def test_transfers_into_one_directory_beyond_a_number_wait(tmp_path: Path) -> None:
+    """They are read in their turn; another directory's are not held up."""
+    count = MOST_TRANSFERS + 5
+    target = new_fs_sync_target(*(with_fs_sync_dir(id, str(tmp_path / f"out{id}")) for id in (0, 1)))
+
+    def threads() -> int:
+        return sum(thread.name == "fsutil-receive" for thread in threading.enumerate())
+
+    async with tunnel(target) as caller:
+        before = threads()
+        streams = []
+        for number in range(count):
+            stream = await caller.conn().stream(caller.context(background()), FILE_SEND, metadata=[])
+            await stream.send_many([stat_packet(Stat(b"f%d" % number, 0o644)), END_OF_LIST])
+            streams.append(stream)
+        async with asyncio.timeout(20):
+            while threads() - before < MOST_TRANSFERS:
+                await asyncio.sleep(0.001)
+        await copy_to_caller(background(), static(f="x"), 1, caller)
+        assert threads() - before <= MOST_TRANSFERS + 1
+        async with asyncio.timeout(20):
+            for stream in streams:
+                assert await stream.recv_many() == [b"\x08\x01"]
+                await stream.send_many([data_end(0)])
+                assert await stream.recv_many() == [FIN_PACKET]
+                await stream.send_many([FIN_PACKET])
+                await stream.close_send()
+                assert await stream.recv_many() == []
+    assert names(tmp_path / "out0") == sorted(f"f{number}" for number in range(count))
+    assert names(tmp_path / "out1") == ["f"]
+    assert (target.missing(), target.incomplete()) == ([], [])
