@@ -374,6 +374,20 @@ def test_many_files_at_once_keep_few_open(tmp_path: Path) -> None:
     assert all((tmp_path / f"f{number}").read_bytes() == chunk * 2 for number in range(100))
 
 
+def test_a_deep_tree_keeps_few_directories_open(tmp_path: Path) -> None:
+    before, most, path = len(open_descriptors()), 0, b""
+    writer = DiskWriter(str(tmp_path))
+    for level in range(60):
+        path += b"/d" if path else b"d"
+        add(writer, Stat(path, MODE_DIR | 0o755))
+        add(writer, Stat(path + b"/f%d" % level, 0o644, size=1), b"x")
+        most = max(most, len(open_descriptors()) - before)
+    writer.finish()
+    assert most <= 10
+    assert len(open_descriptors()) == before
+    assert len(names(tmp_path)) == 120
+
+
 def test_close_removes_what_is_not_complete(tmp_path: Path) -> None:
     writer = DiskWriter(str(tmp_path))
     add(writer, Stat(b"d", MODE_DIR | 0o755))

@@ -317,10 +317,11 @@ async def test_works_with_few_descriptors(tmp_path: Path) -> None:
     import resource
 
     source, dest = tmp_path / "src", make(tmp_path / "dest", [])
-    for number in range(40):
+    before = open_descriptors()
+    for number in range(120):
         folder = source / f"d{number}" / "e" / "f" / "g"
         folder.mkdir(parents=True)
-        for name in range(5):
+        for name in range(3):
             (folder / f"f{name}").write_bytes(os.urandom(200 if name else 100_000))
     limits = resource.getrlimit(resource.RLIMIT_NOFILE)
     in_use = max(int(fd) for fd in os.listdir("/proc/self/fd")) + 1
@@ -330,6 +331,7 @@ async def test_works_with_few_descriptors(tmp_path: Path) -> None:
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, limits)
     assert names(source) == names(dest)
+    assert open_descriptors() <= before
 
 
 async def test_bad_follow_path_reaches_the_receiver(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
