@@ -243,6 +243,9 @@ def test_malformed_credentials_are_not_quoted(real_addr: str, tmp_path: Path, te
     assert result.code == 1
     assert PASSWORD not in result.stderr
     assert PASSWORD.encode() not in (tmp_path / "trace").read_bytes()
+    if "planted" not in text:
+        said = "WARNING: Error parsing config file (" if by == "file" else "Failed to create credential store from "
+        assert said in result.stderr
 
 
 def test_sealed_keys_are_not_quoted(addr: str, tmp_path: Path) -> None:

@@ -65,6 +65,17 @@ def test_credential_helper(addr: str, tmp_path: Path) -> None:
     assert "docker-credential-oftest" in broken.stderr
 
 
+def test_malformed_configuration_is_a_warning(addr: str, tmp_path: Path) -> None:
+    (tmp_path / "login").mkdir()
+    (tmp_path / "login/config.json").write_text('{"auths": {"h": ')
+    env = {"DOCKER_CONFIG": str(tmp_path / "login")}
+    files = {"Dockerfile": "FROM scratch\nCOPY Dockerfile /copied\n"}
+    result = build(addr=addr, cwd=tmp_path, files=files, env=env)
+    path = tmp_path / "login/config.json"
+    assert result.stderr.startswith(f"WARNING: Error parsing config file ({path}): unexpected EOF\n")
+    assert (tmp_path / "out/copied").exists()
+
+
 def test_credentials_kept_back(addr: str, tmp_path: Path) -> None:
     with registry.htpasswd_registry(tmp_path / "registry", USER, PASSWORD) as where:
         ref, content = image(where)

@@ -175,6 +175,22 @@ def test_another_process_holds_the_lock(tmp_path: Path) -> None:
         os.close(fd)
 
 
+def test_lock_file_that_its_holder_has_removed_locks_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Between the open and the lock the one before may end, and take the file with it: it is opened again."""
+    flock, locked = fcntl.flock, list[bool]()
+    path = tmp_path / "index.json.lock"
+
+    def late(fd: int, operation: int) -> None:
+        if not locked:
+            path.unlink()
+        flock(fd, operation)
+        locked.append(path.exists() and os.path.samestat(os.fstat(fd), path.stat()))
+
+    monkeypatch.setattr(fcntl, "flock", late)
+    ociindex.new_store_index(str(tmp_path)).put(_descriptor(1))
+    assert locked == [False, True]
+
+
 def test_parallel_puts_lose_nothing(tmp_path: Path) -> None:
     store = ociindex.new_store_index(str(tmp_path))
     done: list[int] = []

@@ -127,12 +127,16 @@ async def test_allowed_hosts(monkeypatch: pytest.MonkeyPatch) -> None:
     config = config_file(registry_example=AuthConfig(username="user", password=SECRET))
     config.auth_configs[DOCKER_HUB_CONFIGFILE_KEY] = hub
     service = provider(config, allow_hosts=["docker.io"])
+    shown: list[SolveStatus] = []
+    service.set_logger(shown.append)
     allowed = await service.credentials(BG, pb.CredentialsRequest(Host=DOCKER_HUB_REGISTRY_HOST))
     assert allowed.Username == "hub"
     for _ in range(2):
         refused = await service.credentials(BG, pb.CredentialsRequest(Host=HOST))
         assert (refused.Username, refused.Secret) == ("", "")
     assert lines == [f"refusing credentials for {HOST}: not allowed by --registry-auth-allow"]
+    names = [vertex.name for status in shown for vertex in status.vertexes if vertex.completed]
+    assert names == [f"[auth] sharing credentials for {DOCKER_HUB_REGISTRY_HOST}", f"[auth] {lines[0]}"]
 
 
 async def test_token_authority(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -216,6 +220,25 @@ async def test_server_without_post_is_asked_by_get(status: int) -> None:
     got = server.requests[1]
     assert got.query == {"scope": ["s1", "s2"], "service": ["svc"], "x": ["1"]}
     assert base64.b64decode(got.authorization.removeprefix("Basic ")) == f"user:{SECRET}".encode()
+
+
+async def test_identity_token_is_not_tried_by_get_after_405() -> None:
+    with token_server(lambda request: (405, {}, {})) as server, pytest.raises(BuildkitError, match="405 Method"):
+        await provider(config_file(registry_example=AuthConfig(identity_token="id"))).fetch_token(
+            BG, token_request(server.url)
+        )
+    assert [request.method for request in server.requests] == ["POST"]
+
+
+async def test_secret_that_is_quoted_where_the_text_is_cut_or_in_the_url() -> None:
+    with token_server(lambda request: (403, {}, b"z" * 250 + SECRET.encode())) as server:
+        with pytest.raises(BuildkitError) as cut:
+            await provider().fetch_token(BG, token_request(server.url))
+        with pytest.raises(BuildkitError) as named:
+            await provider().fetch_token(BG, token_request(f"{server.url}?k={SECRET}"))
+    assert "zzz…" in error_text(cut.value)
+    assert SECRET[:6] not in error_text(cut.value)
+    assert "token?k=…: 403 Forbidden" in error_text(named.value)
 
 
 async def test_anonymous() -> None:

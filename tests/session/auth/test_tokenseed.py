@@ -33,6 +33,16 @@ def test_kept_for_each_host(tmp_path: Path) -> None:
     assert (folder / ".token_seed").stat().st_mode & 0o777 == 0o600
 
 
+def test_new_file_is_for_the_user_alone(tmp_path: Path) -> None:
+    before = os.umask(0)
+    try:
+        TokenSeeds(str(tmp_path)).get_seed("a")
+    finally:
+        os.umask(before)
+    modes = {path.name: path.stat().st_mode & 0o777 for path in tmp_path.iterdir()}
+    assert modes == {".token_seed": 0o600, ".token_seed.lock": 0o600}
+
+
 def test_file_that_others_may_read_is_closed(tmp_path: Path) -> None:
     seed = TokenSeeds(str(tmp_path)).get_seed("a")
     (tmp_path / ".token_seed").chmod(0o644)

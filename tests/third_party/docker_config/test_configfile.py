@@ -237,6 +237,7 @@ def test_helpers(helpers: Path, tmp_path: Path) -> None:
     config = _config({"credsStore": "login", "credHelpers": {"t": "token", "n": "none"}})
     assert config.get_auth_config("docker.io") == AuthConfig(username="u", password="s", server_address=HUB)
     assert seen.read_text() == f"{HUB}1 get\n", "a build reads credentials and neither stores nor erases any"
+    assert config.get_auth_config("index.docker.io").server_address == HUB
     assert config.get_auth_config("t") == AuthConfig(identity_token="id", server_address="t")
     assert config.get_auth_config("n") == AuthConfig()
 
