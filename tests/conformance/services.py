@@ -52,7 +52,6 @@ _MISSING: dict[str, dict[str, str]] = {
         "compatibility-version": _EMBEDDED + "has one compatibility version",
         "zstd": _EMBEDDED + "writes no zstd",
         "blob-sources": _EMBEDDED + "has no sources of single blobs",
-        "lint": _EMBEDDED + "checks no Dockerfiles",
     },
     "buildkitd": {},
 }
