@@ -88,6 +88,7 @@ ESCAPES = {
     "hard link through a link": [link("a", "../outside"), hard("h", "a/precious")],
     "device": [Stat(b"dev", MODE_DEVICE | MODE_CHAR_DEVICE | 0o666, devmajor=1, devminor=3)],
     "trusted attribute": [Stat(b"f", 0o644, xattrs={"trusted.overlay.opaque": b"y"})],
+    "NUL in a link": [Stat(b"l", MODE_SYMLINK | 0o777, linkname=b"{outside}\0x")],
     "out of order": [file("b"), file("a")],
     "twice": [file("a"), file("a")],
     "file as folder": [file("a"), file("a/b")],

@@ -200,6 +200,7 @@ def test_each_call_of_a_build_fails_once(daemon: str, tmp_path: Path, kind: str)
     for number in range(400):
         work = tmp_path / str(number)
         write_tree(work, {"test/Dockerfile": text, "test/d/a": "a" * 300_000, "test/f": "content", "test/d/e": ""})
+        (work / "test/d/s").write_text("small and new")
         (work / "test/d/l").symlink_to("a")
         before(work)
         descriptors = open_descriptors()

@@ -193,7 +193,7 @@ class DiskWriter:
             kind_bits = _unix.S_IFIFO
             if mode & MODE_DEVICE:
                 kind_bits = _unix.S_IFCHR if mode & MODE_CHAR_DEVICE else _unix.S_IFBLK
-            device = os.makedev(stat.devmajor, stat.devminor)
+            device = self._device(path, stat)
             full = kind_bits | stat.mode & 0o777
             self._replace(path, "mknod", lambda fd, name: os.mknod(name, full, device, dir_fd=fd), stat)
         self._announce(kind, path, original, self._hash(original))
@@ -209,6 +209,15 @@ class DiskWriter:
                     raise RefusedError(f"refusing to set {key} on {_shown(path)}: special files are not allowed")
         if mode not in (0, MODE_DIR, MODE_SYMLINK, MODE_NAMED_PIPE, MODE_DEVICE, MODE_DEVICE | MODE_CHAR_DEVICE):
             raise RefusedError(f"unknown type of file {_shown(path)}: mode {stat.mode:#o}")
+
+        if b"\0" in stat.linkname:
+            raise self._failed(OSError(errno.EINVAL, os.strerror(errno.EINVAL)), "symlink", path)
+
+    def _device(self, path: bytes, stat: Stat) -> int:
+        try:
+            return os.makedev(stat.devmajor, stat.devminor)
+        except (OverflowError, ValueError):
+            raise self._failed(OSError(errno.EINVAL, os.strerror(errno.EINVAL)), "mknod", path) from None
 
     def delete(self, path: bytes) -> None:
         """Remove an entry with all that is in it.
@@ -432,8 +441,8 @@ class DiskWriter:
         for key, value in (stat.xattrs or {}).items():
             try:
                 os.setxattr(fd, key, value)
-            except OSError:
-                continue  # as Go: the file system may know none
+            except (OSError, ValueError):
+                continue  # as Go: the file system may know none, or the name may be none
         permissions = unix_permissions(stat.mode)
         if changed or info.st_mode & 0o7777 != permissions:
             os.fchmod(fd, permissions)
@@ -448,8 +457,8 @@ class DiskWriter:
         for key, value in (stat.xattrs or {}).items():
             try:
                 os.setxattr(path, key, value, follow_symlinks=False)
-            except OSError:
-                continue  # as Go: the file system may know none
+            except (OSError, ValueError):
+                continue  # as Go: the file system may know none, or the name may be none
         if not stat.mode & MODE_SYMLINK:
             handle = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=fd)
             try:

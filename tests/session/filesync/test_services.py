@@ -217,6 +217,21 @@ async def test_a_file_that_breaks_is_given_up(how: str) -> None:
     assert (target.failure() is not None) == (how == "write")
 
 
+async def test_the_first_failure_counts() -> None:
+    """However many more follow."""
+    broken = [Kept(fail=True), Kept(fail=True)]
+    target = new_fs_sync_target(*(with_fs_sync(id, lambda metadata, id=id: broken[id]) for id in (0, 1)))  # type: ignore[misc]  # bound now
+    async with tunnel(target) as caller:
+        seen = []
+        for id in (1, 0):
+            writer = await copy_file_writer(background(), {}, id, caller)
+            await writer.write_all(b"x")
+            with pytest.raises(RpcError, match="no space left on device"):
+                await writer.close()
+            seen.append(target.failure())
+    assert seen[0] is seen[1] is not None
+
+
 async def test_a_target_that_wants_no_data() -> None:
     """The daemon takes the answer for success; so does the client."""
     target = new_fs_sync_target(with_fs_sync(0, lambda metadata: None))

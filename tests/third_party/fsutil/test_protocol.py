@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,6 +14,7 @@ from pybuildkit.golang.context import CanceledError, background, with_cancel
 from pybuildkit.golang.errors import BuildkitError, error_text
 from pybuildkit.third_party import fsutil
 from pybuildkit.third_party.fsutil import (
+    MODE_DEVICE,
     MODE_DIR,
     MODE_SYMLINK,
     ProtocolError,
@@ -77,6 +79,34 @@ TO_RECEIVER: dict[str, tuple[list[bytes], type[BaseException], str]] = {
     ),
     "garbage": ([b"\xff\xff\xff"], BuildkitError, "unexpected EOF"),
 }
+
+
+ODD = [
+    Stat(b"a", MODE_SYMLINK | 0o777, linkname=b"x\0y"),
+    Stat(b"a", MODE_SYMLINK | 0o777),
+    Stat(b"a", MODE_SYMLINK | 0o777, linkname=b"x" * 10_000),
+    Stat(b"a" * 300, MODE_DIR | 0o755),
+    Stat(b"a", MODE_DIR | 0o755, xattrs={"user.a\0": b"1", "": b"", "user." + "x" * 300: b"", "user.\udcff": b"2"}),
+    Stat(b"a", MODE_DIR | 0o755, mod_time=2**63 - 1),
+    Stat(b"a", MODE_DIR | 0o755, mod_time=-(2**63)),
+    Stat(b"a", MODE_DIR | 0o755, uid=2**32 - 1, gid=2**32 - 1),
+    Stat(b"a", MODE_DEVICE | 0o600, devmajor=1 << 62, devminor=-(1 << 62)),
+    Stat(b"a", MODE_DEVICE | 0o600, devmajor=-1, devminor=2**32),
+    Stat(b"a", 0o644, size=1 << 62),
+    Stat(b"a", 0o644, size=-(1 << 62)),
+    Stat(b"a", 2**32 - 1),
+    Stat(b"a", 0o644, linkname=b"\0"),
+]
+
+
+@pytest.mark.parametrize("stat", ODD, ids=str)
+def test_receiver_of_odd_values(tmp_path: Path, stat: Stat) -> None:
+    """Whatever an entry holds: it is made, or refused with an error that is one of ours or the system's."""
+    core = Receiver(str(tmp_path), ReceiveOpt(special_files=True))
+    with contextlib.suppress(BuildkitError, OSError):
+        core.feed([stat_packet(stat), END_OF_LIST])
+    core.close()
+    assert set(names(tmp_path)) <= {"a"}
 
 
 @pytest.mark.parametrize("name", TO_RECEIVER)
