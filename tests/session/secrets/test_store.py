@@ -60,6 +60,7 @@ async def test_value_of_a_variable_is_bytes(monkeypatch: pytest.MonkeyPatch) -> 
     [
         (Source(file_path="f"), "secret missing ID"),
         (Source(id="s", file_path="missing"), "failed to stat missing: stat missing: no such file or directory"),
+        (Source(id="s", file_path="a\0b"), "failed to stat a\0b: stat a\0b: invalid argument"),
         (Source(id="big", file_path="big"), "secret big too big. max size 500KiB"),
     ],
 )

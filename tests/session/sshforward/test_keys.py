@@ -73,6 +73,8 @@ def _pem(kind: str, body: str = "Zm9v") -> bytes:
         (b"", "ssh: no key found"),
         (b"not a key", "ssh: no key found"),
         (_pem("OPENSSH PRIVATE KEY", "bad"), "ssh: no key found"),
+        (_pem("OPENSSH PRIVATE KEY"), "ssh: invalid openssh private key format"),
+        (_pem("OPENSSH PUBLIC KEY"), 'ssh: unsupported key type "OPENSSH PUBLIC KEY"'),
         (_pem("CERTIFICATE"), 'ssh: unsupported key type "CERTIFICATE"'),
         (b"-----BEGIN RSA PRIVATE KEY-----\nZm9v\n", "ssh: no key found"),
     ],
@@ -83,9 +85,28 @@ def test_no_key(data: bytes, text: str) -> None:
     assert str(caught.value) == text
 
 
-@pytest.mark.parametrize(
-    "kind", ["RSA PRIVATE KEY", "EC PRIVATE KEY", "DSA PRIVATE KEY", "PRIVATE KEY", "OPENSSH PRIVATE KEY"]
-)
+def test_curve_that_ssh_does_not_know() -> None:
+    pytest.importorskip("cryptography")
+    from cryptography.hazmat.primitives import serialization
+    from cryptography.hazmat.primitives.asymmetric import ec
+
+    pem, form = serialization.Encoding.PEM, serialization.PrivateFormat.TraditionalOpenSSL
+    data = ec.generate_private_key(ec.SECP256K1()).private_bytes(pem, form, serialization.NoEncryption())
+    with pytest.raises(KeyFileError) as caught:
+        parse_private_key(data)
+    assert str(caught.value) == "x509: unknown elliptic curve"
+
+
+@needs_keygen
+def test_key_is_found_among_other_text(tmp_path: Path) -> None:
+    pytest.importorskip("cryptography")
+    blob = keygen(tmp_path / "key", "-t", "ed25519")
+    text = (tmp_path / "key").read_bytes()
+    for data in (b"before\n" + text + b"after\n", text.replace(b"\n", b"\r\n"), _pem("NOISE", "-") + text):
+        assert parse_private_key(data).blob == blob
+
+
+@pytest.mark.parametrize("kind", ["RSA PRIVATE KEY", "EC PRIVATE KEY", "DSA PRIVATE KEY", "PRIVATE KEY"])
 def test_malformed_key(kind: str) -> None:
     pytest.importorskip("cryptography")
     with pytest.raises(KeyFileError, match="malformed or unsupported private key"):

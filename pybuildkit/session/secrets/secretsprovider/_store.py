@@ -12,6 +12,7 @@ Differs on purpose:
 
 from __future__ import annotations
 
+import errno
 import os
 import select
 import stat
@@ -86,8 +87,8 @@ def _check_size(source: Source) -> None:
     try:
         size = os.stat(source.file_path).st_size
     except (OSError, ValueError) as err:
-        failure = with_op(err, "stat") if isinstance(err, OSError) else err
-        raise wrap(failure, f"failed to stat {source.file_path}") from err
+        failure = err if isinstance(err, OSError) else OSError(errno.EINVAL, "invalid argument", source.file_path)
+        raise wrap(with_op(failure, "stat"), f"failed to stat {source.file_path}") from err
     if size > MAX_SECRET_SIZE:
         raise _too_big(source)
 

@@ -4,6 +4,8 @@ Mirrors ParseRawPrivateKey and the signers of golang.org/x/crypto/ssh. The packa
 `pybuildkit[keys]`) reads the keys and signs; files that hold no key are told apart without it.
 
 Formats: PEM blocks OPENSSH PRIVATE KEY, RSA PRIVATE KEY, EC PRIVATE KEY and PRIVATE KEY (PKCS#8), not encrypted.
+
+Differs: what is wrong inside a damaged key is not told, since the words for it might quote the key.
 """
 
 from __future__ import annotations
@@ -86,6 +88,8 @@ def parse_private_key(data: bytes) -> PrivateKey:
         raise KeyFileError(
             "reading private keys needs the package cryptography: install pybuildkit[keys], or use an ssh agent"
         ) from None
+    if kind == "OPENSSH PRIVATE KEY" and not body.startswith(_MAGIC):
+        raise KeyFileError("ssh: invalid openssh private key format")
     key = _load(kind, body)
     if isinstance(key, rsa.RSAPrivateKey):
         return _rsa_key(key)
@@ -155,7 +159,7 @@ def _ecdsa_key(key: ec.EllipticCurvePrivateKey) -> PrivateKey:
         "secp521r1": (b"nistp521", hashes.SHA512()),
     }
     if key.curve.name not in curves:
-        raise KeyFileError("ssh: only P-256, P-384 and P-521 EC keys are supported")
+        raise KeyFileError("x509: unknown elliptic curve")
     curve, algorithm = curves[key.curve.name]
     point = key.public_key().public_bytes(serialization.Encoding.X962, serialization.PublicFormat.UncompressedPoint)
     name = b"ecdsa-sha2-" + curve
