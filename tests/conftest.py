@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.daemons import EMBEDDED, OTHER_CLIENT, real_addresses
+from tests.daemons import EMBEDDED, real_addresses
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """A test that asks for `addr` runs on every real daemon and on the embedded one; `real_addr` on real ones."""
     if "addr" in metafunc.fixturenames:
-        metafunc.parametrize("addr", [*([] if OTHER_CLIENT else [EMBEDDED]), *_real()])
+        metafunc.parametrize("addr", [EMBEDDED, *_real()])
     if "real_addr" in metafunc.fixturenames:
         metafunc.parametrize("real_addr", _real())
 

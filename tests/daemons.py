@@ -2,7 +2,7 @@
 
 `PYBUILDKIT_TEST_ADDRS` names real daemons, separated by commas. `PYBUILDKIT_REQUIRE_DAEMON=1` makes a missing one a
 failure. The embedded daemon is always there. `PYBUILDKIT_TEST_CLIENT` is the command line of another client to test in
-place of ours; tests of the library stay with ours, and nobody but ours has the embedded daemon.
+place of ours; tests of the library stay with ours, and other clients meet the embedded daemon as a `fake-buildkitd`.
 """
 
 from __future__ import annotations
@@ -50,6 +50,17 @@ def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
     return env
 
 
+def _command(addr: str | None) -> list[str]:
+    """The command with its address."""
+    if addr is None:
+        return COMMAND
+    if OTHER_CLIENT and addr.startswith(EMBEDDED):
+        from tests.standing import standing_for
+
+        addr = standing_for(addr)
+    return [*COMMAND, "--addr", addr]
+
+
 def run(
     *argv: str,
     addr: str | None = None,
@@ -59,7 +70,7 @@ def run(
     timeout: float = 90,
 ) -> Result:
     """Run `pybuildctl` to its end."""
-    words = [*COMMAND, *(["--addr", addr] if addr else []), *argv]
+    words = [*_command(addr), *argv]
     done = subprocess.run(
         words, cwd=cwd, input=stdin, env=environment(env), capture_output=True, timeout=timeout, check=False
     )
@@ -69,7 +80,7 @@ def run(
 def start(*argv: str, addr: str, cwd: Path, stdin: int = subprocess.DEVNULL) -> subprocess.Popen[bytes]:
     """Start `pybuildctl` in the background."""
     return subprocess.Popen(
-        [*COMMAND, "--addr", addr, *argv],
+        [*_command(addr), *argv],
         cwd=cwd,
         env=environment(),
         stdin=stdin,
