@@ -69,8 +69,11 @@ class Flood(Script):
             while not self.deaf and self.asked < (self.count or 0) and not listening.done():
                 await asyncio.sleep(0.01)
             await stream.close_send()
+            # The client's answer to that is waited for: a call that is dropped here would be the daemon's failure.
             while self.deaf and await stream.recv_many():
                 pass
+            if not self.deaf:
+                await listening
         except BuildkitError:
             pass  # the client has had enough
         finally:
