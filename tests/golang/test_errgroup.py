@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 
 import pytest
 
@@ -277,3 +278,25 @@ def test_plain_group_cancels_nothing() -> None:
         assert ran == [1]
 
     virtual_clock.run(scenario())
+
+
+async def test_cancelling_wait_ends_the_context_at_once() -> None:
+    """A function that is cleaning up, and looks at the context alone, must not keep `wait` for ever."""
+    group, ctx = errgroup.with_context(context.background())
+    started = asyncio.Event()
+    ended_by = []
+
+    async def obeys_the_context_alone() -> None:
+        started.set()
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.Event().wait()
+        await ctx.done()
+        ended_by.append(ctx.err())
+
+    await group.go(obeys_the_context_alone)
+    waiting = asyncio.create_task(group.wait())
+    await started.wait()
+    waiting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await asyncio.wait_for(waiting, 30)
+    assert [type(err) for err in ended_by] == [context.CanceledError]
