@@ -301,6 +301,7 @@ class BlockingChannel:
             while True:
                 while response.deframer.messages:
                     yield response.deframer.messages.popleft()
+                    response.deframer.unpack()
                 if response.ended:
                     break
                 self._step(deadline)

@@ -100,7 +100,7 @@ class ClientStream(MessageStream[Resp_co, Req_contra], Generic[Req_contra, Resp_
         if not self._response.ended:
             self._response.finish(error)
             self._link.reset(self._stream_id, code)
-            self._deframer.messages.clear()
+            self._deframer.clear()
             self._ended()
 
     def _ended(self) -> None:

@@ -28,6 +28,8 @@ PREFIX = Struct(">BI")
 CONTENT_TYPE = (b"content-type", b"application/grpc")
 
 _JOINED_BELOW = 4096
+_MANY = 4096
+_PACK_SIZE = 64 * 1024
 _RESERVED = frozenset(
     b"content-type user-agent grpc-message-type grpc-encoding grpc-message grpc-status grpc-timeout te".split()
 )
@@ -71,15 +73,18 @@ def frame_messages(payloads: Iterable[Payload]) -> tuple[list[Chunk], int]:
 class Deframer:
     """Cuts the bytes of a call into messages.
 
+    A message costs some forty bytes more than it has. Where nobody takes them, thousands of small ones would so hold
+    many times what the windows allow: beyond `_MANY` they are kept as bytes, and cut again when they are wanted.
+
     Args:
         max_size: the largest message that is accepted, in bytes.
 
     Attributes:
-        messages: whole messages, the oldest first.
+        messages: whole messages, the oldest first; whoever has taken the last calls `unpack`.
         partial: bytes of a message that is not whole yet, with its prefix.
     """
 
-    __slots__ = ("_left", "_max_size", "_owned", "_pieces", "_prefix", "messages", "partial")
+    __slots__ = ("_add", "_left", "_max_size", "_owned", "_packed", "_pieces", "_prefix", "messages", "partial")
 
     def __init__(self, max_size: int) -> None:
         self._max_size = max_size
@@ -89,6 +94,30 @@ class Deframer:
         self._left = 0
         self.partial = 0
         self.messages: deque[bytes] = deque()
+        self._packed: deque[bytearray] = deque()
+        self._add = self.messages.append
+
+    def clear(self) -> None:
+        """Forget the messages that nobody has taken."""
+        self.messages.clear()
+        self._packed.clear()
+
+    def unpack(self) -> None:
+        """Bring more of the messages to where they are taken from, if none is there."""
+        if self.messages or not self._packed:
+            return
+        raw = bytes(self._packed.popleft())
+        position, end = 0, len(raw)
+        while position < end:
+            start = position + 5
+            position = start + PREFIX.unpack_from(raw, start - 5)[1]
+            self.messages.append(raw[start:position])
+
+    def _pack(self, message: bytes) -> None:
+        """Keep a message as bytes."""
+        if not self._packed or len(self._packed[-1]) >= _PACK_SIZE:
+            self._packed.append(bytearray())
+        self._packed[-1] += PREFIX.pack(0, len(message)) + message
 
     def feed(self, pieces: Iterable[memoryview]) -> None:
         """Take the bytes of DATA frames that followed each other; none of them is kept.
@@ -96,6 +125,7 @@ class Deframer:
         Raises:
             RpcError: for a message that is too large, compressed, or has an unknown flag.
         """
+        self._add = self._pack if self._packed or len(self.messages) >= _MANY else self.messages.append
         for data in pieces:
             left = self._left
             if left:
@@ -111,7 +141,7 @@ class Deframer:
                 data = data[left:]
             size = len(data) - 5
             if 0 <= size <= self._max_size and not self._prefix and PREFIX.unpack_from(data) == (0, size):
-                self.messages.append(bytes(data[5:]))  # just one message, as most frames of small ones hold
+                self._add(bytes(data[5:]))  # just one message, as most frames of small ones hold
                 continue
             self._begin(data)
         if len(self._pieces) > self._owned:
@@ -142,14 +172,14 @@ class Deframer:
                 if position < end:
                     self._pieces.append(data[position:])
                 return
-            self.messages.append(bytes(data[position : position + size]))
+            self._add(bytes(data[position : position + size]))
             position += size
             self.partial = 0
 
     def _complete(self, data: memoryview) -> None:
         """Take the last piece of a message."""
         self._pieces.append(data)
-        self.messages.append(b"".join(self._pieces))
+        self._add(b"".join(self._pieces))
         self._pieces.clear()
         self._owned = 0
         self._left = 0

@@ -127,7 +127,7 @@ class ServerStream(MessageStream[Req_co, Resp_contra], Generic[Req_co, Resp_cont
             trailers = encode_status(err)
         if not self._head_sent:
             trailers = [(b":status", str(http_status).encode()), CONTENT_TYPE, *trailers]
-        self._deframer.messages.clear()
+        self._deframer.clear()
         self._credit_all()
         self._link.send_headers(self._stream_id, trailers, end_stream=True)
         self._link.forget(self._stream_id)

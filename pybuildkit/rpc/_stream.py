@@ -76,6 +76,8 @@ class MessageStream(Generic[In, Out]):
                 size += len(message) + 5
                 taken.append(decode(message))
         finally:
+            if not messages:
+                self._deframer.unpack()
             if size:
                 self._credit(size - self._early)
                 self._early = 0
@@ -87,6 +89,8 @@ class MessageStream(Generic[In, Out]):
 
     def _take(self) -> bytes:
         message = self._deframer.messages.popleft()
+        if not self._deframer.messages:
+            self._deframer.unpack()
         self._credit(len(message) + 5 - self._early)
         self._early = 0
         return message

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import tracemalloc
+from itertools import zip_longest
+from unittest import mock
+
 import pytest
 from google.protobuf import any_pb2, wrappers_pb2
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pybuildkit.rpc import Code, RpcError
+from pybuildkit.rpc import Code, RpcError, _grpc
 from pybuildkit.rpc._grpc import (
     Deframer,
     decode_message,
@@ -37,6 +41,51 @@ def test_messages_go_through_frames_of_any_size(bodies: list[bytes], step: int) 
         )
     assert list(deframer.messages) == bodies
     assert deframer.partial == 0
+
+
+@given(st.lists(st.binary(max_size=30), min_size=20, max_size=200), st.lists(st.integers(0, 40), max_size=60))
+def test_many_messages_that_nobody_takes(bodies: list[bytes], taken: list[int]) -> None:
+    """Whatever is taken in between, the messages come whole and in order."""
+    with mock.patch.object(_grpc, "_MANY", 5), mock.patch.object(_grpc, "_PACK_SIZE", 100):
+        deframer = Deframer(1 << 20)
+        got: list[bytes] = []
+
+        def take(number: int) -> None:
+            for _ in range(number):
+                if deframer.messages:
+                    got.append(deframer.messages.popleft())
+                    deframer.unpack()
+
+        for body, number in zip_longest(bodies, taken[: len(bodies)], fillvalue=None):
+            chunks, _ = frame_messages([body or b""])
+            for half in (slice(0, 7), slice(7, None)):
+                deframer.feed([memoryview(b"".join(chunks))[half]])
+            take(number or 0)
+        take(10_000)
+    assert got == bodies
+
+
+def test_small_messages_cost_little_more_than_their_bytes() -> None:
+    """A stream that nobody reads holds what the window allows, not ten times that."""
+    raw = memoryview(b"\0\0\0\0\x02xy" * 2300)
+    deframer = Deframer(1 << 20)
+    tracemalloc.start()
+    for _ in range(1000):
+        deframer.feed([raw])
+    held, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert held < 1.3 * 1000 * len(raw)
+    count = 0
+    while deframer.messages:
+        assert deframer.messages.popleft() == b"xy"
+        deframer.unpack()
+        count += 1
+    assert count == 2300 * 1000
+    deframer.feed([raw])
+    assert len(deframer.messages) == 2300
+    deframer.clear()
+    deframer.unpack()
+    assert not deframer.messages
 
 
 def test_nothing_of_what_was_fed_is_kept() -> None:
