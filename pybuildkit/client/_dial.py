@@ -1,13 +1,14 @@
 """Where a daemon is and how to reach it: addresses, TLS, proxies.
 
 Mirrors the dialling half of client/client.go, v0.32.2, and what grpc-go does with an address: `unix:` and
-`unix-abstract:` name a socket, `dns:///HOST:PORT` and `passthrough:///HOST:PORT` a TCP address as `tcp://HOST:PORT`
-and everything else does; connection helpers (`docker-container://`, …) come first. Dialers are plain functions that
-block; the asyncio driver calls them in a thread.
+`unix-abstract:` name a socket; `dns:///HOST:PORT`, `dns://SERVER/HOST:PORT` (which asks that name server) and
+`passthrough:///HOST:PORT` a TCP address, as `tcp://HOST:PORT` and everything else does; connection helpers
+(`docker-container://`, …) come first. Dialers are plain functions that block; the asyncio driver calls them in a
+thread.
 
 Differs on purpose: beyond loopback a server name without a CA certificate is refused, because the connection would not
-be encrypted; `dns://SERVER/…`, which asks a name server of its own, is refused; `docker://` and `embedded://` are
-addresses of ours.
+be encrypted; a name that is not found is said to be so without the name server that said it; an IPv6 zone is taken in
+`tcp://`; `docker://` and `embedded://` are addresses of ours.
 """
 
 from __future__ import annotations
@@ -118,7 +119,10 @@ def resolve(address: str, credentials: Credentials | None = None) -> Target:
     if parsed.scheme in _TCP_SCHEMES:
         check_plain_text(host, credentials)
         authority = authority or (f"localhost{host}" if host.startswith(":") else host)
-    return Target(dial=_tcp_dialer(host, tls, server_name), authority=authority or "localhost", address=address)
+    dial = _tcp_dialer(host, tls, server_name)
+    if parsed.scheme == "dns":
+        dial = _dns_dialer(host, _name_server(address, host, parsed.host), tls, server_name)
+    return Target(dial=dial, authority=authority or "localhost", address=address)
 
 
 _TCP_SCHEMES = ("tcp", "dns", "passthrough")
@@ -147,7 +151,7 @@ def tcp_address(address: str, parsed: url.URL) -> str:
     """
     endpoint = (parsed.path or parsed.opaque).removeprefix("/")
     if parsed.scheme == "dns":
-        return _dns_address(address, parsed.host, endpoint)
+        return _dns_address(address, endpoint, _DNS_PORT)
     if parsed.scheme not in _TCP_SCHEMES:
         return address
     host = parsed.host if parsed.scheme == "tcp" else endpoint
@@ -157,37 +161,54 @@ def tcp_address(address: str, parsed: url.URL) -> str:
     return host
 
 
-def _dns_address(address: str, server: str, endpoint: str) -> str:
-    """HOST:PORT of a `dns:` address, whose port may be left out."""
+def _dns_address(address: str, endpoint: str, default_port: str) -> str:
+    """HOST:PORT of a `dns:` address or of its name server, whose port may be left out."""
     if not endpoint:
         raise _unresolved(address, "dns resolver: missing address")
-    if endpoint.count(":") > 1 and not endpoint.startswith("[") and _is_ipv6(endpoint):
-        return f"[{endpoint}]:{_DNS_PORT}"
+    if _is_ip(endpoint):
+        return join_host_port(endpoint, default_port)
     try:
         host, port = split_host_port(endpoint)
     except DialError:
         try:
-            host, port = split_host_port(f"{endpoint}:{_DNS_PORT}")
+            host, port = split_host_port(f"{endpoint}:{default_port}")
         except DialError as err:
             reason = str(err).removeprefix("dial tcp: ")
             raise _unresolved(address, f"invalid target address {endpoint}, error info: {reason}") from err
     if not port:
         raise _unresolved(address, "dns resolver: missing port after port-separator colon")
-    if server:
-        raise _unresolved(address, f"a name server of its own, here {server}, is not supported: dns:///HOST:PORT")
-    host = host or "localhost"
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    return join_host_port(host or "localhost", port)
+
+
+def _name_server(address: str, target: str, server: str) -> str:
+    """HOST:PORT of the name server that a `dns:` address names; "" for the system's, and where none is needed."""
+    if not server or _is_ip(split_host_port(target)[0]):
+        return ""
+    return _dns_address(address, server, "53")
 
 
 _DNS_PORT = "443"
 
 
+def _is_ip(text: str) -> bool:
+    return _is_ipv6(text) or _reads_as(socket.AF_INET, text)
+
+
 def _is_ipv6(text: str) -> bool:
+    return ":" in text and _reads_as(socket.AF_INET6, text.partition("%")[0])
+
+
+def _reads_as(family: socket.AddressFamily, text: str) -> bool:
     try:
-        socket.inet_pton(socket.AF_INET6, text)
+        socket.inet_pton(family, text)
     except (OSError, ValueError):
         return False
     return True
+
+
+def join_host_port(host: str, port: str | int) -> str:
+    """HOST:PORT, with brackets around an IPv6 address."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def _pass_through(endpoint: str) -> tuple[str, str]:
@@ -321,22 +342,33 @@ def split_host_port(address: str) -> tuple[str, str]:
     """Host and port of a TCP address.
 
     Raises:
-        DialError: with Go's text for a missing port or too many colons.
+        DialError: with Go's text for a missing port, too many colons or brackets in the wrong place.
     """
-    if address.startswith("["):
-        host, bracket, rest = address[1:].partition("]")
-        if not bracket or not rest.startswith(":"):
-            raise DialError(f"dial tcp: address {url.redacted(address)}: missing port in address")
-        return host, rest[1:]
+
+    def wrong(reason: str) -> DialError:
+        return DialError(f"dial tcp: address {url.redacted(address)}: {reason}")
+
     host, colon, port = address.rpartition(":")
     if not colon:
-        raise DialError(f"dial tcp: address {url.redacted(address)}: missing port in address")
-    if ":" in host:
-        raise DialError(f"dial tcp: address {url.redacted(address)}: too many colons in address")
-    return host, port
+        raise wrong("missing port in address")
+    inside = host
+    if address.startswith("["):
+        inside, bracket, rest = address[1:].partition("]")
+        if not bracket:
+            raise wrong("missing ']' in address")
+        if rest != f":{port}":
+            raise wrong("too many colons in address" if rest.startswith(":") else "missing port in address")
+    elif ":" in host:
+        raise wrong("too many colons in address")
+    for bracket in "[]":
+        if bracket in f"{inside}{port}":
+            raise wrong(f"unexpected '{bracket}' in address")
+    return inside, port
 
 
 def _port_number(port: str) -> int:
+    if not port:
+        return 0
     if port.isascii() and port.isdigit():
         if int(port) > 65535:
             raise DialError(f"dial tcp: address {port}: invalid port")
@@ -345,10 +377,6 @@ def _port_number(port: str) -> int:
         return socket.getservbyname(port, "tcp")
     except (OSError, ValueError) as err:
         raise DialError(f"dial tcp: lookup tcp/{port}: unknown port", err) from err
-
-
-def _peer_text(host: str, port: int, family: socket.AddressFamily) -> str:
-    return f"[{host}]:{port}" if family == socket.AF_INET6 else f"{host}:{port}"
 
 
 def connect_tcp(address: str, timeout: float | None) -> socket.socket:
@@ -360,8 +388,10 @@ def connect_tcp(address: str, timeout: float | None) -> socket.socket:
     host, port = split_host_port(address)
     number = _port_number(port)
     try:
-        found = socket.getaddrinfo(host or "localhost", number, type=socket.SOCK_STREAM)
-    except OSError as err:
+        found = (
+            [] if _reads_as_number(host) else socket.getaddrinfo(host or "localhost", number, type=socket.SOCK_STREAM)
+        )
+    except (OSError, ValueError) as err:
         raise DialError(f"dial tcp: lookup {host}: no such host", err) from err
     failure: DialError | None = None
     for family, kind, protocol, _, peer in found:
@@ -374,11 +404,67 @@ def connect_tcp(address: str, timeout: float | None) -> socket.socket:
             return sock
         except OSError as err:
             sock.close()
-            shown = _peer_text(str(peer[0]), int(peer[1]), family) if host else f":{number}"
+            shown = join_host_port(str(peer[0]), number) if host else f":{number}"
             timed_out = isinstance(err, TimeoutError) or err.errno is None
             reason = "i/o timeout" if timed_out else f"connect: {os.strerror(err.errno or 0).lower()}"
             failure = failure or DialError(f"dial tcp {shown}: {reason}", err)
     raise failure or DialError(f"dial tcp: lookup {host}: no such host")
+
+
+def _reads_as_number(host: str) -> bool:
+    """Whether the system takes a text for an IPv4 address that Go does not, such as 127.1."""
+    try:
+        socket.inet_aton(host)
+    except (OSError, ValueError):
+        return False
+    return not _reads_as(socket.AF_INET, host)
+
+
+def _dns_dialer(address: str, server: str, tls: ssl.SSLContext | None, server_name: str) -> Dialer:
+    """Dials the addresses of a name one after the other; the name is the proxy's to resolve where there is one."""
+    through_proxy = _tcp_dialer(address, tls, server_name)
+
+    def dial(timeout: float | None) -> Endpoint:
+        from pybuildkit.rpc import Code, Endpoint, RpcError
+
+        host, port = split_host_port(address)
+        if proxy_for(host, port) is not None:
+            return through_proxy(timeout)
+        try:
+            found = _addresses_of(host, server, timeout)
+        except DialError as err:
+            raise RpcError(Code.UNAVAILABLE, f"dns: A record lookup error: {err}") from err
+        failure: BuildkitError = RpcError(Code.UNAVAILABLE, "name resolver error: produced zero addresses")
+        for found_host in found:
+            try:
+                sock = connect_tcp(join_host_port(found_host, port), timeout)
+                return Endpoint(sock=sock, tls=tls, server_hostname=server_name or host)
+            except DialError as err:
+                failure = err
+        raise failure
+
+    return dial
+
+
+def _addresses_of(host: str, server: str, timeout: float | None) -> list[str]:
+    """The addresses of a host by the name server, or by the system where that is ""; none for an unknown name."""
+    if _is_ip(host):
+        return [host]
+    if _reads_as_number(host):
+        return []
+    if server:
+        from pybuildkit.client import _nameserver
+
+        return _nameserver.lookup(host, server, timeout)
+    try:
+        found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
+    except UnicodeError:
+        return []
+    except socket.gaierror as err:
+        if err.errno == socket.EAI_AGAIN:
+            raise DialError(f"lookup {host}: server misbehaving", err) from err
+        return []
+    return [str(peer[0]) for *_, peer in found]
 
 
 def _tcp_dialer(address: str, tls: ssl.SSLContext | None, server_name: str) -> Dialer:

@@ -101,7 +101,9 @@ def test_sockets_that_are_passed_through(form: str, tmp_path: Path) -> None:
         ("dns://127.0.0.1:1", "dns resolver: missing address"),
         ("dns:///127.0.0.1:", "dns resolver: missing port after port-separator colon"),
         ("dns:///a:b:c", "invalid target address a:b:c, error info: address a:b:c:443: too many colons in address"),
-        ("dns://192.0.2.1/a:1", "a name server of its own, here 192.0.2.1, is not supported: dns:///HOST:PORT"),
+        ("dns:///[::1", "invalid target address [::1, error info: address [::1:443: missing ']' in address"),
+        ("dns:///a]:1", "invalid target address a]:1, error info: address a]:1:443: too many colons in address"),
+        ("dns://192.0.2.1:/localhost:1", "dns resolver: missing port after port-separator colon"),
         ("passthrough:", "passthrough: received empty target in Build()"),
         ("passthrough:///", "passthrough: received empty target in Build()"),
         ("unix-abstract://x/name", "invalid (non-empty) authority: x"),
@@ -122,12 +124,26 @@ def test_addresses_that_name_nothing(address: str, reason: str) -> None:
         ("passthrough:///tcp://127.0.0.1:1", "dial tcp: address tcp://127.0.0.1:1: too many colons in address"),
         ("passthrough:///unix:", "dial unix: missing address"),
         ("unix-abstract:", "dial unix @: connect: connection refused"),
+        ("tcp://:", "dial tcp :0: connect: connection refused"),
+        ("tcp://127.0.0.1:", "dial tcp 127.0.0.1:0: connect: connection refused"),
+        ("tcp://127.1:1", "dial tcp: lookup 127.1: no such host"),
+        ("tcp://0x7f000001:1", "dial tcp: lookup 0x7f000001: no such host"),
+        ("tcp://2130706433:1", "dial tcp: lookup 2130706433: no such host"),
+        ("tcp://a..b:1", "dial tcp: lookup a..b: no such host"),
+        ("dns://192.0.2.1/127.0.0.1:1", "dial tcp 127.0.0.1:1: connect: connection refused"),
     ],
 )
 def test_addresses_without_a_listener(address: str, text: str) -> None:
     code, _, stderr = run_in_process("--addr", address, "debug", "workers")
     assert code == 1
     assert f'"transport: Error while dialing: {text}' in stderr
+
+
+@pytest.mark.parametrize("name", ["127.1", "256.1.1.1", "0x7f.0.0.1", "a..b", "a" * 70])
+def test_names_that_nothing_resolves(name: str) -> None:
+    code, _, stderr = run_in_process("--addr", f"dns:///{name}:1", "debug", "workers")
+    text = "error: failed to list workers: Unavailable: name resolver error: produced zero addresses"
+    assert (code, stderr.splitlines()[-1]) == (1, text)
 
 
 @pytest.mark.parametrize("form", ["tcp://{}", "dns:///{}", "passthrough:///{}"])

@@ -104,6 +104,26 @@ def test_child_carries_bytes(tmp_path: Path) -> None:
     endpoint.on_close()
 
 
+@pytest.mark.parametrize(
+    ("lines", "text"),
+    [
+        ("exit 1", "exit status 1{}"),
+        ("printf 'one\\ntwo\\n' >&2; exit 7", "exit status 7{}one\ntwo\n"),
+        ("kill -9 $$", "signal: killed{}"),
+        ("kill -TERM $$", "signal: terminated{}"),
+        ("exit 0", ""),
+    ],
+)
+def test_words_for_the_end_of_a_child(tmp_path: Path, lines: str, text: str) -> None:
+    path = str(script(tmp_path, "helper", lines))
+    endpoint = _command.dial([path, "word"])
+    assert endpoint.explain is not None
+    advice = ", make sure the URL is valid, and Docker 18.09 or later is installed on the remote host: stderr="
+    head = f"command [{path} word] has exited with " if text else ""
+    assert endpoint.explain() == head + text.format(advice)
+    endpoint.close()
+
+
 def test_child_explains_its_end(tmp_path: Path) -> None:
     endpoint = _command.dial([str(script(tmp_path, "fail", "echo no such container >&2; exit 3"))])
     assert endpoint.pipes is not None
@@ -117,10 +137,39 @@ def test_child_explains_its_end(tmp_path: Path) -> None:
     endpoint.on_close()
 
 
-def test_missing_command() -> None:
+def test_missing_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is no program is passed over; a program below the current directory is never run."""
+    for name in ("first", "second", "third"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "first/helper").mkdir()
+    (tmp_path / "second/helper").write_text("#!/bin/sh\n")
+    monkeypatch.setenv("PATH", f"{tmp_path}/first:{tmp_path}/second:{tmp_path}/none")
+    assert refusal() == 'exec: "helper": executable file not found in $PATH'
+    monkeypatch.chdir(tmp_path)
+    script(tmp_path / "third", "helper", "touch ran")
+    for path in ("third", "./third"):
+        monkeypatch.setenv("PATH", path)
+        assert refusal() == 'exec: "helper": cannot run executable found relative to current directory'
+    monkeypatch.chdir(tmp_path / "third")
+    monkeypatch.setenv("PATH", "")
+    assert refusal() == 'exec: "helper": cannot run executable found relative to current directory'
+    assert not (tmp_path / "ran").exists()
+
+
+def test_command_that_cannot_be_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    helper = script(tmp_path, "helper", "")
+    helper.write_text("#!/nonexistent/interpreter\n")
+    assert refusal() == f"fork/exec {helper}: no such file or directory"
+    helper.write_bytes(b"not a program")
+    assert refusal() == f"fork/exec {helper}: exec format error"
+
+
+def refusal() -> str:
+    """Why the command `helper` was not started."""
     with pytest.raises(DialError) as caught:
-        _command.dial(["no-such-command-here"])
-    assert str(caught.value) == 'exec: "no-such-command-here": executable file not found in $PATH'
+        _command.dial(["helper"])
+    return str(caught.value)
 
 
 def test_docker_uses_the_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
