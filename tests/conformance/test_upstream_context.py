@@ -129,11 +129,16 @@ def transferred(statuses: Sequence[buildkit.SolveStatus], name: str) -> int:
     return max(counts, default=0)
 
 
-@pytest.mark.parametrize(("target", "least", "most"), [("part", 1, 1024), ("whole", 1 << 20, 1 << 30)])
+@pytest.mark.parametrize(
+    ("target", "least", "most"),
+    [("part", 1, 1024), ("whole", 1 << 20, 1 << 30), ("through", 1, 1024), ("both", 1 << 20, 1 << 30)],
+)
 async def test_named_filtered_context(addr: str, tmp_path: Path, target: str, least: int, most: int) -> None:
     """testNamedFilteredContext: of a named folder only what the target uses travels"""
-    need(addr, "named-contexts", "filtered-contexts")
+    need(addr, "named-contexts")
     text = "FROM scratch AS part\nCOPY --from=foo /foo /\nFROM foo AS whole\nCOPY Dockerfile /d\n"
+    text += "FROM foo AS lower\nFROM lower AS upper\nFROM scratch AS through\nCOPY --from=upper /foo /\n"
+    text += "FROM scratch AS both\nCOPY --from=upper /foo /\nCOPY --from=lower / /\n"
     folder = write_tree(tmp_path / "in", {"Dockerfile": text})
     other = write_tree(tmp_path / "foo", {"foo": os.urandom(30), "bar": bytes(1 << 20)})
     attrs = {"context:foo": "local:foo", "target": target}

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from fake_buildkitd.frontend._bridge import Bridge, FrontendResult, Ref
-from fake_buildkitd.frontend.dockerfile._convert import Converted, Converter, ConvertOpt
+from fake_buildkitd.frontend.dockerfile._convert import Converted, Converter, ConvertOpt, PathsFunc
 from fake_buildkitd.frontend.dockerfile._dispatch import to_pb_ranges
 from fake_buildkitd.frontend.dockerfile._dockerui import BuildFiles, BuildOptions
 from fake_buildkitd.frontend.dockerfile._image import Image
@@ -227,10 +227,10 @@ class _Builder:
     def _resolve_image(self, ref: str, platform: Platform, log_name: str) -> tuple[str, bytes]:
         return self._from_thread(self.bridge.resolve_image(self.ctx, ref, platform, log_name))
 
-    def _named_context(self, name: str, platform: Platform | None) -> NamedContext | None:
+    def _named_context(self, name: str, platform: Platform | None, paths: PathsFunc) -> NamedContext | None:
         if self.contexts.find(name, platform) is None:
             return None
-        return _Replacement(lambda: self._from_thread(self.contexts.load(name, platform)))
+        return _Replacement(lambda: self._from_thread(self.contexts.load(name, platform, paths)))
 
     def _from_thread(self, work: Coroutine[object, object, T]) -> T:
         """The result of what the loop does, waited for in the conversion's thread."""

@@ -48,6 +48,9 @@ _COMMON_IMAGES = [
 ]
 
 
+PathsFunc = Callable[[], Sequence[str]]
+
+
 @dataclass(frozen=True, kw_only=True)
 class ConvertOpt:
     """How to convert a Dockerfile.
@@ -61,7 +64,8 @@ class ConvertOpt:
         main_context: makes the context's state, given what is ignored and the paths that are needed (none:
             everything).
         resolve_image: gives the digest and the configuration of a base image; blocks.
-        named_context: gives what stands in the place of a name for a platform, or None.
+        named_context: gives what stands in the place of a name for a platform, or None; its last argument tells, once
+            everything else is known, which paths are needed (none: everything).
         warn: takes violations of checks.
         lint_config: the checks that an option asks for; None for those of the file.
         all_stages: whether stages that the target does not need are converted too.
@@ -77,7 +81,7 @@ class ConvertOpt:
     source_map: llb.SourceMap | None = None
     main_context: Callable[[Sequence[str], Sequence[str]], llb.State]
     resolve_image: Callable[[str, Platform, str], tuple[str, bytes]]
-    named_context: Callable[[str, Platform | None], NamedContext | None] = lambda name, platform: None
+    named_context: Callable[[str, Platform | None, PathsFunc], NamedContext | None] = lambda name, platform, paths: None
     warn: Warn | None = None
     lint_config: LintConfig | None = None
     all_stages: bool = False
@@ -184,6 +188,7 @@ class Converter:
         """Apply the instructions."""
         target = self.target
         paths, late = self._dispatch_stages(self.needed, patternmatcher.new(ignored) if ignored else None)
+        target.paths.add("/")
         target.image.config.labels.update(self.opt.labels)
         self.lint.check()
         late.target = self.opt.main_context(ignored, follow_paths(paths)).output()
@@ -260,7 +265,7 @@ class Converter:
                 state.platform, more = self._stage_platform(stage, lint)
                 used |= more
             if stage.name:
-                state.context = self.opt.named_context(stage.name, state.platform)
+                state.context = self.opt.named_context(stage.name, state.platform, _needed_paths(state))
             self.states.add(state)
             if state.context is not None:
                 state.base = None
@@ -427,7 +432,7 @@ class Converter:
                 if image.platform.architecture and image.platform.os:
                     state.platform = image.platform
             return True
-        context = self.opt.named_context(name, platform)
+        context = self.opt.named_context(name, platform, _needed_paths(state))
         if context is None:
             return False
         found, image = context.load()
@@ -520,6 +525,10 @@ class Converter:
             except BuildkitError as err:
                 placed = with_location(err, step.command.location)
                 raise placed from placed.__cause__
+
+
+def _needed_paths(state: StageState) -> PathsFunc:
+    return lambda: follow_paths(state.paths)
 
 
 def _linter(text: str, opt: ConvertOpt) -> Linter:

@@ -127,6 +127,8 @@ def _dispatch_copy(
             )
         source, ignored = step.source.state, None
     dispatch_copy(state, command, source, ignored, opt, lint)
+    if step.source is not None:
+        step.source.paths.update(join("/", path) for path in command.sources)
     if step.source is None:
         for path in command.sources:
             if not path.startswith(("http://", "https://")) or not isinstance(command, ins.AddCommand):
@@ -166,6 +168,7 @@ def _label(state: StageState, command: ins.LabelCommand, opt: DispatchOpt, lint:
 
 
 def _run(state: StageState, command: ins.RunCommand, opt: DispatchOpt, lint: Linter) -> None:
+    state.paths.add("/")
     code = command.code
     if command.files and command.prepend_shell:
         first = command.files[0].content.strip().split("\n")

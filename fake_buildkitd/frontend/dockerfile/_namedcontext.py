@@ -2,13 +2,12 @@
 
 Mirrors frontend/dockerui/namedcontext.go, v0.32.2.
 
-Differs on purpose: a context that is a git repository or a web address is refused; of a local one everything that its
-ignore file leaves is transferred, whatever the build reads of it.
+Differs on purpose: a context that is a git repository or a web address is refused.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from fake_buildkitd.errors import UnsupportedError
 from fake_buildkitd.frontend._bridge import Bridge
@@ -28,6 +27,27 @@ _PREFIX = "context:"
 _CONFIG = "containerimage.config"
 
 Loaded = tuple[llb.State, Image | None]
+
+
+class _LateOutput:
+    """The tree of a state that is made when it is first asked for, and once."""
+
+    def __init__(self, make: Callable[[], llb.State]) -> None:
+        self._make = make
+        self._made: llb.State | None = None
+
+    def _output(self) -> llb.Output:
+        if self._made is None:
+            self._made = self._make()
+        output = self._made.output()
+        assert output is not None
+        return output
+
+    def to_input(self, constraints: llb.Constraints) -> llb.Input | None:
+        return self._output().to_input(constraints)
+
+    def vertex(self, constraints: llb.Constraints) -> llb.Vertex | None:
+        return self._output().vertex(constraints)
 
 
 class NamedContexts:
@@ -68,8 +88,11 @@ class NamedContexts:
                 return key, self._opts[_PREFIX + key]
         return None
 
-    async def load(self, name: str, platform: Platform | None) -> Loaded:
+    async def load(self, name: str, platform: Platform | None, paths: Callable[[], Sequence[str]]) -> Loaded:
         """The tree of a context, and its configuration where it is an image.
+
+        Args:
+            paths: called when the graph is marshalled: what is read of a local context (none: everything).
 
         Raises:
             BuildkitError: the option cannot be followed.
@@ -85,7 +108,7 @@ class NamedContexts:
         if kind == "oci-layout":
             return await self._layout(key.partition("::")[0], key, rest.removeprefix("//"), platform)
         if kind == "local":
-            return await self._local(key, rest), None
+            return await self._local(key, rest, paths), None
         if kind == "input":
             return self._input(key, rest)
         if kind in ("git", "http", "https") or kind.startswith("git@"):
@@ -123,7 +146,7 @@ class NamedContexts:
             options.append(llb.platform(platform))
         return llb.oci_layout(shown, *options).with_image_config(config), read_image(config)
 
-    async def _local(self, key: str, name: str) -> llb.State:
+    async def _local(self, key: str, name: str, paths: Callable[[], Sequence[str]]) -> llb.State:
         session = self._opts.get(f"local-sessionid:{name}", self._bridge.session_id)
         ignore = llb.local(
             name,
@@ -140,13 +163,18 @@ class NamedContexts:
             text = await self._bridge.read_file(self._ctx, ref, IGNORE_FILE)
         except BuildkitError:
             text = b""
-        return llb.local(
-            name,
+        options: list[llb.LocalOption] = [
             llb.with_custom_name(f"[context {key}] load from client"),
             llb.session_id(session),
             llb.shared_key_hint(f"context:{key}-{self._opts.get(f'sharedkey:localdir:{key}', '')}"),
             llb.exclude_patterns(read_ignore_file(text.decode("utf-8", "surrogateescape"))),
-        )
+        ]
+
+        def make() -> llb.State:
+            needed = paths()
+            return llb.local(name, *options, *([llb.follow_paths(list(needed))] if needed else []))
+
+        return llb.new_state(_LateOutput(make))
 
     def _input(self, key: str, name: str) -> Loaded:
         if name not in self._inputs:

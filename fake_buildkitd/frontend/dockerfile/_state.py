@@ -43,7 +43,12 @@ class StageCommand:
 
 @dataclass(eq=False)
 class StageState:
-    """A stage: its tree, image and environment so far."""
+    """A stage: its tree, image and environment so far.
+
+    Args:
+        context_paths: what it reads of the build's context.
+        paths: what is read of its own tree; stages on top of each other share them.
+    """
 
     stage: Stage
     name: str
@@ -68,6 +73,7 @@ class StageState:
     build_args: list[Arg] = field(default_factory=list)
     capture: Capture = field(default_factory=Capture)
     context_paths: set[str] = field(default_factory=set)
+    paths: set[str] = field(default_factory=set)
     total: int = 0
     index: int = 0
     in_onbuild: bool = False
@@ -83,6 +89,7 @@ class StageState:
         self.image = base.image.clone()
         self.image.config.onbuild = []
         self.base_config = base.base_config
+        self.paths = base.paths
         self.workdir_set = base.workdir_set
         self.build_args = [*self.build_args, *base.build_args]
 
