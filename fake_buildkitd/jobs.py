@@ -21,7 +21,7 @@ from fake_buildkitd.exporters import ExportContext, Exporter, resolve_exporter
 from fake_buildkitd.frontend._bridge import Frontend, FrontendResult, Ref
 from fake_buildkitd.policies import SourcePolicies
 from fake_buildkitd.progress import Progress, VertexWriter
-from fake_buildkitd.solver import Edge, Flights, JobSolver, Result, SourceFunc, Vertex, digest_of, load
+from fake_buildkitd.solver import Edge, Flights, JobSolver, Kept, Result, SourceFunc, Vertex, digest_of, load
 from fake_buildkitd.sources import LocalSource
 from fake_buildkitd.store import Snapshot, Store, Tree
 from fake_buildkitd.store._tree import PathError, clean
@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from fake_buildkitd.exporters._source import InlineCache
     from fake_buildkitd.image import Layer
     from fake_buildkitd.registry import Authorizer
+    from fake_buildkitd.sources._http import HTTPSource
     from fake_buildkitd.sources._image import ImageSource
     from pybuildkit.frontend.gateway.pb import gateway_pb2
     from pybuildkit.third_party.platforms import Platform
@@ -56,6 +57,11 @@ async def dockerfile_frontend(
     from fake_buildkitd.frontend.dockerfile import build
 
     return await build(ctx, bridge, opts, inputs)
+
+
+def _begin_of_blob(store: Store, blob: bytes, length: int) -> bytes:
+    with store.open_blob(blob) as file:
+        return file.read(length)
 
 
 @dataclass
@@ -129,6 +135,7 @@ class Job:
         self._options = options
         self._solver: JobSolver | None = None
         self._images: ImageSource | None = None
+        self._files: HTTPSource | None = None
         self._authorizer: Authorizer | None = None
         self._caches: JobCaches | None = None
         self._attest: dict[str, dict[str, str]] = {}
@@ -153,6 +160,10 @@ class Job:
                 "local": local,
                 "docker-image": self._image_source,
                 "oci-layout": self._image_source,
+                "docker-image+blob": self._blob_source,
+                "oci-layout+blob": self._blob_source,
+                "http": self._http_source,
+                "https": self._http_source,
             }
             imports = self._caches.imports if self._caches is not None else None
             self._solver = JobSolver(self.store, self.progress, sources, options.flights, options.worker_id, imports)
@@ -180,6 +191,24 @@ class Job:
     async def _image_source(self, ctx: Context, vertex: Vertex, writer: VertexWriter) -> Snapshot | None:
         return await self.images(ctx, vertex, writer)
 
+    async def _blob_source(self, ctx: Context, vertex: Vertex, writer: VertexWriter) -> Snapshot | Kept | None:
+        from fake_buildkitd.sources._blob import BlobSource
+
+        source = BlobSource(self.store, self._options.manager, self.session_id, self.authorizer)
+        return await source(ctx, vertex, writer)
+
+    @property
+    def files(self) -> HTTPSource:
+        """The build's way to files from web servers."""
+        if self._files is None:
+            from fake_buildkitd.sources._http import HTTPSource
+
+            self._files = HTTPSource(self.store, self._options.manager, self.session_id)
+        return self._files
+
+    async def _http_source(self, ctx: Context, vertex: Vertex, writer: VertexWriter) -> Snapshot | Kept | None:
+        return await self.files(ctx, vertex, writer)
+
     def start(self, solve) -> asyncio.Task[Snapshot | None]:  # type: ignore[no-untyped-def]  # a coroutine
         """Run part of the build in a task that ends with the build."""
         task: asyncio.Task[Snapshot | None] = asyncio.ensure_future(solve)
@@ -194,8 +223,8 @@ class Job:
         """The result of a definition; None for an empty one."""
         return JobRef(self, definition) if getattr(definition, "def") else None
 
-    async def read_file(self, ctx: Context, ref: Ref | None, name: str) -> bytes:
-        """The content of a file of a result."""
+    async def read_file(self, ctx: Context, ref: Ref | None, name: str, length: int = -1) -> bytes:
+        """The content of a file of a result; not more of it than `length` bytes, unless that is negative."""
         import errno
 
         path = name.encode("utf-8", "surrogateescape")
@@ -206,7 +235,7 @@ class Job:
             raise PathError("open", path, errno.ENOENT)
         if not node.is_regular():
             raise BuildkitError(f"{name} is not a regular file")
-        return await asyncio.to_thread(self.store.get_blob, node.blob)
+        return await asyncio.to_thread(_begin_of_blob, self.store, node.blob, length)
 
     def warn(self, warning: VertexWarning) -> None:
         """Add a warning to the build's statuses."""
@@ -267,11 +296,16 @@ class Job:
     async def describe_source(
         self, ctx: Context, request: gateway_pb2.ResolveSourceMetaRequest, *, judge: bool = False
     ) -> gateway_pb2.ResolveSourceMetaResponse:
-        """What is known of a source: of an image its digest and configuration, of others no more than was asked."""
+        """What is known of a source: of an image its digest and configuration, of a file from a web server its digest,
+        name and time, of others no more than was asked.
+        """
         from pybuildkit.frontend.gateway.pb import gateway_pb2
 
         response = gateway_pb2.ResolveSourceMetaResponse(Source=request.Source)
         scheme, _, name = request.Source.identifier.partition("://")
+        if scheme in ("http", "https"):
+            response.HTTP.CopyFrom(await self._describe_file(ctx, request, judge))
+            return response
         if scheme not in ("docker-image", "oci-layout"):
             return response
         attrs = request.Source.attrs
@@ -281,6 +315,28 @@ class Job:
         digest, config = await self.resolve_image(ctx, name, platform, request.LogName, layout, judge=judge)
         response.Image.Digest, response.Image.Config = digest, config
         return response
+
+    async def _describe_file(
+        self, ctx: Context, request: gateway_pb2.ResolveSourceMetaRequest, judge: bool
+    ) -> gateway_pb2.ResolveSourceHTTPResponse:
+        source = request.Source
+        if judge and self.policies.needed:
+            op = pb.Op(source=source)
+            try:
+                await self.policies.evaluate(ctx, op)
+            except BuildkitError as err:
+                raise wrap(err, "could not resolve image due to policy") from err
+            source = op.source
+        asked = request.HTTP.HasField("ChecksumRequest")
+        name = request.LogName or f"resolve image config for {request.Source.identifier}"
+        done = self.writer(name, request.Source.identifier).start()
+        try:
+            found = await self.files.describe(ctx, source, request.HTTP.ChecksumRequest if asked else None)
+        except BaseException as err:
+            done(err if isinstance(err, BuildkitError | OSError) else context.CanceledError())
+            raise
+        done(None)
+        return found
 
     def writer(self, name: str, identity: str) -> VertexWriter:
         """The statuses of a step that is no operation."""

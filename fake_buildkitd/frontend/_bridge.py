@@ -57,8 +57,11 @@ class Bridge(Protocol):
     def ref(self, definition: pb.Definition) -> Ref | None:
         """The result of a definition; None for an empty one."""
 
-    async def read_file(self, ctx: Context, ref: Ref | None, name: str) -> bytes:
+    async def read_file(self, ctx: Context, ref: Ref | None, name: str, length: int = -1) -> bytes:
         """The content of a file of a result.
+
+        Args:
+            length: reads no more bytes than that; a negative one: all.
 
         Raises:
             BuildkitError: `open NAME: REASON`, or the result cannot be made.

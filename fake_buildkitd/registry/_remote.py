@@ -122,6 +122,22 @@ class RemoteImage:
         _check(descriptor.digest, f"sha256:{digest.hex()}" if digest else digest_of(b""))
         report(size, True)
 
+    async def fetch_file(self, ctx: Context, digest: str, store: Store) -> int:
+        """Put any blob of the repository into the store; its size.
+
+        Raises:
+            ImageNotFoundError: there is none. ImageError: another content than the digest's.
+        """
+        url = self._repository.url("blobs", digest)
+        answer = await self._repository.request(ctx, "HEAD", url, headers={"Accept": "*/*"})
+        if answer.status == 404:
+            raise ImageNotFoundError(f"content at {url} not found: not found")
+        size = answer.headers.get("content-length", "")
+        if answer.status != 200 or not size.isdigit():
+            raise answer.error()
+        await self.fetch(ctx, Descriptor("", digest, int(size)), store, lambda current, last: None)
+        return int(size)
+
     async def _read(self, ctx: Context, descriptor: Descriptor, take: Callable[[bytes], None]) -> None:
         blob_key(descriptor.digest)
         repository = self._repository

@@ -38,11 +38,26 @@ from fake_buildkitd.store import (
 from pybuildkit.golang import context
 from pybuildkit.golang.context import Context
 from pybuildkit.golang.errgroup import Group, with_context
-from pybuildkit.golang.errors import BuildkitError, wrap
+from pybuildkit.golang.errors import BuildkitError, WrappedError, wrap
 from pybuildkit.solver.errdefs import wrap_vertex
 from pybuildkit.solver.pb import ops_pb2 as pb
 
-SourceFunc = Callable[[Context, Vertex, VertexWriter], Awaitable[Snapshot | None]]
+
+@dataclass(frozen=True)
+class Kept:
+    """What a source has from an earlier build: it is shown as cached."""
+
+    snapshot: Snapshot
+
+
+class CacheKeyError(WrappedError):
+    """A source of which it cannot be told what is in it: `failed to load cache key: REASON`."""
+
+    def __init__(self, cause: BaseException) -> None:
+        super().__init__(cause, "failed to load cache key")
+
+
+SourceFunc = Callable[[Context, Vertex, VertexWriter], Awaitable[Snapshot | Kept | None]]
 """Fetches a source, None for an empty tree; `VertexWriter` takes its statuses."""
 
 Roots = list[Node]
@@ -288,14 +303,17 @@ class JobSolver:
         try:
             if fetch is None:
                 raise _unsupported_source(vertex.op.source.identifier)
-            snapshot = await fetch(ctx, vertex, writer)
+            found = await fetch(ctx, vertex, writer)
         except BaseException as err:
-            done(err if isinstance(err, BuildkitError | OSError) else context.CanceledError())
+            shown = err.cause if isinstance(err, CacheKeyError) else err
+            done(shown if isinstance(shown, BuildkitError | OSError) else context.CanceledError())
             raise
         done(None)
+        kept = isinstance(found, Kept)
+        snapshot = found.snapshot if isinstance(found, Kept) else found
         root = snapshot.root if snapshot is not None else empty_root()
         key = _key("source", [scheme, root_digest(root).hex()])
-        return Result([snapshot], key)
+        return Result([snapshot], key, load=(lambda: writer.start(cached=True)(None)) if kept else None)
 
     async def _file(self, ctx: Context, vertex: Vertex, inputs: list[tuple[Result, int]]) -> Result:
         reads = selectors(vertex.op.file, len(inputs))

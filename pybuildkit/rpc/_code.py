@@ -85,10 +85,11 @@ class RpcError(BuildkitError):
         return f"rpc error: code = {name} desc = {self.message}"
 
     def status_proto(self) -> status_pb2.Status:
-        """The error as a `google.rpc.Status` message."""
+        """The error as a `google.rpc.Status` message; bytes that are no UTF-8 become U+FFFD."""
         from google.rpc import status_pb2
 
-        return status_pb2.Status(code=self.raw_code, message=self.message, details=self.details)
+        message = self.message.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+        return status_pb2.Status(code=self.raw_code, message=message, details=self.details)
 
 
 class StreamEndedError(BuildkitError):

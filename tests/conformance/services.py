@@ -46,10 +46,8 @@ _MISSING: dict[str, dict[str, str]] = {
     "embedded": {
         "run": _EMBEDDED + "runs no containers",
         "containers": _EMBEDDED + "runs no containers",
-        "http": _EMBEDDED + "has no HTTP sources",
         "compatibility-version": _EMBEDDED + "has one compatibility version",
         "zstd": _EMBEDDED + "writes no zstd",
-        "blob-sources": _EMBEDDED + "has no sources of single blobs",
     },
     "buildkitd": {},
 }

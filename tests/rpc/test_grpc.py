@@ -230,3 +230,4 @@ def test_errors_print_as_go_prints_them() -> None:
     assert RpcError(1, "x").code is Code.CANCELLED
     assert Code.CANCELLED.text == "Canceled"
     assert RpcError(3, "x").status_proto().code == 3
+    assert RpcError(3, "x\udcffy").status_proto().message == "x\ufffdy"

@@ -1,17 +1,15 @@
 """COPY and ADD.
 
 Mirrors frontend/dockerfile/dockerfile2llb/convert_copy.go, v0.32.2.
-
-Differs on purpose: git repositories and web addresses in ADD are refused, since this daemon has no network.
 """
 
 from __future__ import annotations
 
 from fake_buildkitd.chmod import parse_mode
-from fake_buildkitd.errors import UnsupportedError
 from fake_buildkitd.frontend.dockerfile import _commands as ins
 from fake_buildkitd.frontend.dockerfile import _validate as validate
 from fake_buildkitd.frontend.dockerfile._dispatch import DispatchOpt, expanded_name, location
+from fake_buildkitd.frontend.dockerfile._gitref import GitRef, GitRefError, parse_git_ref
 from fake_buildkitd.frontend.dockerfile._linter import Linter
 from fake_buildkitd.frontend.dockerfile._state import ConvertError, StageState
 from fake_buildkitd.frontend.dockerfile._text import join, normalize_path
@@ -19,9 +17,13 @@ from fake_buildkitd.store._glob import contains_wildcards
 from pybuildkit import identity
 from pybuildkit.client import llb
 from pybuildkit.golang.errors import BuildkitError
-from pybuildkit.golang.strconv import NumError, parse_uint
+from pybuildkit.golang.strconv import NumError, parse_uint, quote
+from pybuildkit.golang.url import URLError, parse
+from pybuildkit.third_party.opencontainers import digest
 from pybuildkit.third_party.patternmatcher import PatternMatcher
 from pybuildkit.third_party.platforms import Platform
+
+_UNNAMED = "__unnamed__"
 
 
 def dispatch_copy(
@@ -73,7 +75,13 @@ class _Copy:
         text = expanded_name(self.opt.lex, command.code, state.env)
         name = state.prefix(text, platform)
         for path in command.sources:
-            self._source(path, dest, mode, options)
+            git = parse_git_ref(path)
+            if git is not None and not git.local:
+                self._git(git, name, dest, mode, options)
+            elif _is_web(path):
+                self._web(path, name, dest, mode, options)
+            else:
+                self._source(path, dest, mode, options)
         for content in command.contents:
             self._content(content, dest, mode, options, platform)
         assert self.action is not None
@@ -85,7 +93,8 @@ class _Copy:
             return
         if len(self.add.sources) != 1:
             raise ConvertError("checksum can't be specified for multiple sources")
-        if not _is_remote(self.add.sources[0]):
+        source = self.add.sources[0]
+        if not _is_web(source) and not _is_git(source):
             raise ConvertError("checksum requires HTTP(S) or Git sources")
 
     def _append(self, source: llb.State, src: str, dest: str, options: list[llb.CopyOption]) -> None:
@@ -95,8 +104,6 @@ class _Copy:
             self.action = self.action.copy(source, src, dest, *options)
 
     def _source(self, path: str, dest: str, mode: llb.ChmodOpt | None, options: list[llb.CopyOption]) -> None:
-        if _is_remote(path):
-            self._remote(path)
         validate.report_ignored(path, self.add is not None, self.ignored, self.command.location, self.lint)
         patterns: list[str] = []
         required: list[str] = []
@@ -123,11 +130,35 @@ class _Copy:
         )
         self._append(self.source, normalize_path("/", path, False), dest, [info, *options])
 
-    def _remote(self, path: str) -> None:
-        git = _is_git(path)
+    def _git(self, git: GitRef, name: str, dest: str, mode: llb.ChmodOpt | None, options: list[llb.CopyOption]) -> None:
+        add = self.add
+        if add is None:
+            raise ConvertError("source can't be a git ref for COPY")
+        if add.keep_git_dir is not None and git.keep_git_dir not in (None, add.keep_git_dir):
+            raise ConvertError("inconsistent keep-git-dir configuration")
+        if add.checksum and git.checksum not in ("", add.checksum):
+            raise ConvertError(f"checksum mismatch {quote(add.checksum)} != {quote(git.checksum)}")
+        keep = git.keep_git_dir if git.keep_git_dir is not None else add.keep_git_dir
+        git.checksum, git.mtime = git.checksum or add.checksum, ""
+        what = [*git.options(), llb.with_custom_name(name), *([llb.keep_git_dir()] if keep else [])]
+        info = llb.CopyInfo(mode=mode, create_dest_path=True)
+        self._append(llb.git(git.remote, "", *what), "/", dest, [info, *options])
+
+    def _web(
+        self, address: str, name: str, dest: str, mode: llb.ChmodOpt | None, options: list[llb.CopyOption]
+    ) -> None:
         if self.add is None:
-            raise ConvertError(f"source can't be a {'git ref' if git else 'URL'} for COPY")
-        raise UnsupportedError(f"ADD {path}: this daemon does not fetch from the network")
+            raise ConvertError("source can't be a URL for COPY")
+        try:
+            file = parse(address).path.rstrip("/").rpartition("/")[2]
+        except URLError:
+            file = ""
+        file = _UNNAMED if file in ("", ".") else file
+        what: list[llb.HTTPOption] = [llb.filename(file), llb.with_custom_name(name)]
+        if self.add.checksum:
+            what.append(llb.checksum(digest.parse(self.add.checksum)))
+        info = llb.CopyInfo(mode=mode, create_dest_path=True, attempt_unpack=bool(self.add.unpack))
+        self._append(llb.http(address, *what), file, dest, [info, *options])
 
     def _content(
         self,
@@ -196,10 +227,11 @@ def _chmod(text: str) -> llb.ChmodOpt:
 
 
 def _is_git(path: str) -> bool:
-    if path.startswith(("git@", "git://", "ssh://")):
-        return True
-    return path.startswith(("http://", "https://")) and path.partition("#")[0].removesuffix("/").endswith(".git")
+    try:
+        return parse_git_ref(path) is not None
+    except GitRefError:
+        return False
 
 
-def _is_remote(path: str) -> bool:
-    return _is_git(path) or path.startswith(("http://", "https://"))
+def _is_web(path: str) -> bool:
+    return path.startswith(("http://", "https://")) and not _is_git(path)

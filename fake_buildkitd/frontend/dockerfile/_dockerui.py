@@ -2,23 +2,26 @@
 
 Mirrors frontend/dockerui (config.go, context.go), v0.32.2.
 
-Differs on purpose: contexts that are git repositories or web addresses are refused.
+A context may be a local source, an input, a git repository, or what a web server or the client's session gives: an
+archive, or a Dockerfile that is the only file of its own context.
 """
 
 from __future__ import annotations
 
+import asyncio
+import io
 import posixpath
+import tarfile
 from collections.abc import Mapping, Sequence
 
-from fake_buildkitd.errors import UnsupportedError
 from fake_buildkitd.frontend._bridge import Bridge, Ref
+from fake_buildkitd.frontend.dockerfile._gitref import git_context
 from fake_buildkitd.frontend.dockerfile._linter import LintConfig, parse_lint_options
 from fake_buildkitd.frontend.dockerfile._options import (
     OptionError,
     check_cache_imports,
     check_removed,
     check_run_options,
-    is_remote_context,
     parse_platforms,
 )
 from fake_buildkitd.frontend.dockerfile._text import SPACE, clean
@@ -29,6 +32,11 @@ from pybuildkit.golang.strconv import parse_bool
 from pybuildkit.solver.pb import ops_pb2 as pb
 
 IGNORE_FILE = ".dockerignore"
+CONTEXT_FILE = "context"
+"""The name of what a web address gives."""
+
+_ARCHIVES = (b"BZh", b"\x1f\x8b\x08", b"\xfd7zXZ\x00")
+_HEAD = 1024
 
 
 def read_ignore_file(text: str) -> list[str]:
@@ -78,7 +86,7 @@ class BuildOptions:
         self.context_key = "context"
         self.force_dockerfile = "dockerfilekey" in self.opts
         self.lint_config = self._lint_config()
-        self._refuse()
+        self.address = self.opts.get(self.opts.get("contextkey", "context"), "")
 
     def _prefixed(self, prefix: str) -> dict[str, str]:
         return {key.removeprefix(prefix): value for key, value in self.opts.items() if key.startswith(prefix)}
@@ -111,10 +119,13 @@ class BuildOptions:
         except BuildkitError as err:
             raise wrap(err, "failed to parse build-arg:BUILDKIT_DOCKERFILE_CHECK") from err
 
-    def _refuse(self) -> None:
-        context = self.opts.get(self.opts.get("contextkey", "context"), "")
-        if is_remote_context(context):
-            raise UnsupportedError(f"context {context}: this daemon takes local contexts only")
+    @property
+    def keep_git_dir(self) -> bool:
+        """Whether a context keeps its `.git` directory."""
+        try:
+            return parse_bool(self.opts.get("build-arg:BUILDKIT_CONTEXT_KEEP_GIT_DIR", ""))
+        except BuildkitError:
+            return False
 
     def is_no_cache(self, stage: str) -> bool:
         """Whether the steps of a stage must run again."""
@@ -151,6 +162,7 @@ class BuildFiles:
         self._inputs = inputs
         self._ignore: bytes | None = None
         self._ignore_name = ""
+        self._remote: llb.State | None = None
         self.source_map: llb.SourceMap | None = None
         self.head = ""
 
@@ -163,7 +175,7 @@ class BuildFiles:
         Raises:
             BuildkitError: "failed to read dockerfile: …".
         """
-        filename = self._options.filename
+        filename = await self._find_context(ctx)
         state = self._dockerfile_state(filename)
         definition = await state.marshal(ctx)
         message = definition.to_pb()
@@ -182,8 +194,31 @@ class BuildFiles:
             self._ignore = None
         return data
 
+    async def _find_context(self, ctx: Context) -> str:
+        """Look where the context is; the name of the Dockerfile."""
+        options = self._options
+        mtime = [llb.git_mtime_commit()] if options.opts.get("build-arg:SOURCE_DATE_EPOCH") else []
+        git = await asyncio.to_thread(git_context, options.address, options.keep_git_dir, mtime)
+        if git is not None:
+            self._remote = git
+        elif options.address.startswith(("http://", "https://")):
+            name = llb.with_custom_name("[internal] load remote build context")
+            self._remote = llb.http(options.address, llb.filename(CONTEXT_FILE), name)
+            ref = self._bridge.ref((await self._remote.marshal(ctx)).to_pb())
+            try:
+                head = await self._bridge.read_file(ctx, ref, CONTEXT_FILE, _HEAD)
+            except BuildkitError as err:
+                raise wrap(err, "failed to read downloaded context") from err
+            if not is_archive(head):
+                return CONTEXT_FILE
+            info = llb.CopyInfo(attempt_unpack=True)
+            self._remote = llb.scratch().file(llb.copy(self._remote, f"/{CONTEXT_FILE}", "/", info))
+        return options.filename
+
     def _dockerfile_state(self, filename: str) -> llb.State:
         options = self._options
+        if self._remote is not None and not options.force_dockerfile:
+            return self._remote
         if options.dockerfile_key in self._inputs and not options.force_dockerfile:
             return llb.new_state(llb.new_definition_op(self._inputs[options.dockerfile_key]))
         names = [filename, filename + IGNORE_FILE]
@@ -212,8 +247,8 @@ class BuildFiles:
             raise
 
     async def ignore_patterns(self, ctx: Context) -> list[str]:
-        """What the context leaves out; none where the context is an input."""
-        if self._options.context_key in self._inputs:
+        """What the context leaves out; none where the context is an input or not local."""
+        if self._remote is not None or self._options.context_key in self._inputs:
             return []
         if self._ignore is None:
             name = self._options.context_key
@@ -237,6 +272,8 @@ class BuildFiles:
     def main_context(self, ignored: Sequence[str], paths: Sequence[str]) -> llb.State:
         """The context's state."""
         name = self._options.context_key
+        if self._remote is not None:
+            return _subdirectory(self._remote, self._options.opts.get("contextsubdir"))
         if name in self._inputs:
             state = llb.new_state(llb.new_definition_op(self._inputs[name]))
             return _subdirectory(state, self._options.opts.get("contextsubdir"))
@@ -249,6 +286,17 @@ class BuildFiles:
         if paths:
             options.append(llb.follow_paths(list(paths)))
         return llb.local(name, *options)
+
+
+def is_archive(head: bytes) -> bool:
+    """Whether a file that begins so is an archive, perhaps a compressed one."""
+    if head.startswith(_ARCHIVES):
+        return True
+    try:
+        with tarfile.open(fileobj=io.BytesIO(head), mode="r:") as archive:
+            return getattr(archive, "firstmember", None) is not None
+    except (tarfile.TarError, EOFError):
+        return False
 
 
 def _subdirectory(state: llb.State, path: str | None) -> llb.State:

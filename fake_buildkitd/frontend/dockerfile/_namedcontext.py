@@ -1,17 +1,16 @@
 """Build contexts by name: `--opt context:NAME=…` puts them in the place of images and stages.
 
 Mirrors frontend/dockerui/namedcontext.go, v0.32.2.
-
-Differs on purpose: a context that is a git repository or a web address is refused.
 """
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping, Sequence
 
-from fake_buildkitd.errors import UnsupportedError
 from fake_buildkitd.frontend._bridge import Bridge
-from fake_buildkitd.frontend.dockerfile._dockerui import IGNORE_FILE, read_ignore_file
+from fake_buildkitd.frontend.dockerfile._dockerui import CONTEXT_FILE, IGNORE_FILE, read_ignore_file
+from fake_buildkitd.frontend.dockerfile._gitref import git_context
 from fake_buildkitd.frontend.dockerfile._image import Image, read_image
 from pybuildkit.client import llb
 from pybuildkit.golang import json
@@ -112,8 +111,16 @@ class NamedContexts:
         if kind == "input":
             return self._input(key, rest)
         if kind in ("git", "http", "https") or kind.startswith("git@"):
-            raise UnsupportedError(f"context {value}: this daemon takes no git repositories and web addresses")
+            return await self._remote(key, value, kind), None
         raise BuildkitError(f"unsupported context source {kind} for {key}")
+
+    async def _remote(self, key: str, address: str, kind: str) -> llb.State:
+        git = await asyncio.to_thread(git_context, address)
+        if git is not None:
+            return git
+        if kind not in ("http", "https"):
+            raise BuildkitError(f"invalid git context {address}")
+        return llb.http(address, llb.filename(CONTEXT_FILE), llb.with_custom_name(f"[context {key}] {address}"))
 
     async def _image(self, key: str, ref: str, platform: Platform | None) -> Loaded:
         if ref == "scratch":

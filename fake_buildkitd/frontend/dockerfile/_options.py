@@ -1,4 +1,4 @@
-"""Values of build options: platforms, hosts, limits, networks, what to import, and where a context is.
+"""Values of build options: platforms, hosts, limits, networks, and what to import.
 
 Mirrors frontend/dockerui/attr.go and util/cpuset of v0.32.2, with ParseUlimit of github.com/docker/go-units.
 
@@ -15,7 +15,6 @@ from pybuildkit.golang.errors import BuildkitError, wrap
 from pybuildkit.golang.strconv import atoi, parse_int, parse_uint, quote
 from pybuildkit.third_party import csvvalue, platforms
 from pybuildkit.third_party.platforms import Platform
-from pybuildkit.util import gitutil
 
 _ULIMITS = frozenset({"core", "cpu", "data", "fsize", "locks", "memlock", "msgqueue", "nice", "nofile", "nproc"})
 _ULIMITS |= {"rss", "rtprio", "rttime", "sigpending", "stack"}
@@ -210,22 +209,3 @@ def _json_kind(value: object) -> str:
         if isinstance(value, kind):
             return name
     return "number"
-
-
-def is_remote_context(text: str) -> bool:
-    """Whether a context is a repository or an address, not the name of something local.
-
-    Git repositories are what git's forms of addresses say, over the web only with a path that ends in `.git`; any
-    other web address is a file or an archive.
-    """
-    if text.startswith(("http://", "https://")):
-        return True
-    if text.startswith(("./", "../")):
-        return False
-    if text.startswith("github.com/"):
-        return True
-    try:
-        gitutil.parse_url(text)
-    except BuildkitError:
-        return False
-    return True

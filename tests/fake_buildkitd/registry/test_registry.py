@@ -12,7 +12,7 @@ from fake_buildkitd.image._spec import objects
 from fake_buildkitd.progress import Progress, VertexWriter
 from fake_buildkitd.registry import Authorizer, ImageNotFoundError, RemoteImage, RequestError, StatusError
 from fake_buildkitd.registry._auth import merged_scopes
-from fake_buildkitd.registry._client import _LOOKUP_SECONDS
+from fake_buildkitd.registry._request import _LOOKUP_SECONDS
 from fake_buildkitd.store import MemoryStore
 from pybuildkit.client._graph import Vertex, VertexStatus
 from pybuildkit.golang import context

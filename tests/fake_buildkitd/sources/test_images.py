@@ -227,7 +227,8 @@ async def test_an_image_in_anothers_place(tmp_path: Path) -> None:
     ("value", "error"),
     [
         ("nothing", "invalid context specifier nothing for base"),
-        ("https://example.org/x.git", "this daemon takes no git repositories and web addresses"),
+        ("git:nothing", "invalid git context git:nothing"),
+        ("http://127.0.0.1:1/x", 'Get "http://127.0.0.1:1/x": dial tcp 127.0.0.1:1: connect: connection refused'),
         ("weird:x", "unsupported context source weird for base"),
         ("oci-layout://store", 'oci-layout reference "store" has no digest'),
         ("oci-layout://store@x", 'could not parse oci-layout reference "store@x"'),

@@ -94,8 +94,8 @@ class HTTPClient:
         """
         asked, sent = method, dict(headers)
         for _ in range(_MAX_REDIRECTS):
-            here = _check_url(asked, url, secret)
-            response, location = self._once(method, url, _with_login(sent, here), body)
+            here = check_url(asked, url, secret)
+            response, location = self._once(method, url, with_login(sent, here), body)
             if not location:
                 return response
             there = _target(asked, url, location)
@@ -177,7 +177,7 @@ def proxy_for(url: str) -> str:
     return "" if bypass or is_loopback(parts.hostname or "") else proxy
 
 
-def _check_url(method: str, url: str, secret: bool) -> URL:
+def check_url(method: str, url: str, secret: bool) -> URL:
     """The URL, if a request may go there; raises HTTPRequestError, InsecureRealmError."""
     try:
         parsed = parse(url)
@@ -204,7 +204,7 @@ def _target(method: str, url: str, location: str) -> URL:
         raise _failure(method, url, f"failed to parse Location header {quote(redacted(location))}: {err}") from None
 
 
-def _with_login(headers: Mapping[str, str], url: URL) -> dict[str, str]:
+def with_login(headers: Mapping[str, str], url: URL) -> dict[str, str]:
     """The headers, with the login that a URL itself holds where there is no other one."""
     if not url.user or "Authorization" in headers:
         return dict(headers)

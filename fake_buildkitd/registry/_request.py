@@ -1,0 +1,246 @@
+"""One HTTP request and its answer, after redirects; it blocks, and runs in a thread.
+
+Mirrors what Go's net/http does for a daemon: proxies of the environment, at most ten redirects, the Authorization
+header not sent on to another host.
+
+Every request has time limits for connecting and for each wait; names are looked up for a few seconds only, so that a
+machine without network says so soon. Redirects lead to web addresses only.
+"""
+
+from __future__ import annotations
+
+import http.client
+import socket
+import ssl
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+from urllib.parse import urljoin, urlsplit
+
+from pybuildkit.golang import context, threads
+from pybuildkit.golang.context import Context
+from pybuildkit.golang.errors import BuildkitError
+from pybuildkit.golang.strconv import quote
+from pybuildkit.third_party.containerd.remotes.docker._http import (
+    connection_pool,
+    failure_reason,
+    is_loopback,
+    proxy_for,
+    shown_url,
+)
+
+if TYPE_CHECKING:
+    import urllib3
+
+_CONNECT_SECONDS = 15.0
+_READ_SECONDS = 60.0
+_LOOKUP_SECONDS = 10.0
+_MAX_REDIRECTS = 10
+CHUNK = 1 << 20
+
+Body = Callable[[], object]
+"""Opens what a request sends: bytes, or a file open for reading."""
+
+
+class RequestError(BuildkitError):
+    """A request got no answer: `failed to do request: METHOD "URL": REASON`."""
+
+
+class StatusError(BuildkitError):
+    """An answer that was not wanted: `unexpected status from METHOD request to URL: STATUS`."""
+
+    def __init__(self, method: str, url: str, status: int, reason: str) -> None:
+        text = f"{status} {reason}".strip()
+        super().__init__(f"unexpected status from {method} request to {shown_url(url)}: {text}")
+        self.status = status
+
+
+@dataclass(frozen=True)
+class Answer:
+    """An answer: its status, headers by lower-case name, and as much of its body as was asked for."""
+
+    method: str
+    url: str
+    status: int
+    reason: str
+    headers: Mapping[str, str] = field(default_factory=dict)
+    challenges: Sequence[str] = ()
+    body: bytes = b""
+
+    def error(self) -> StatusError:
+        """The answer as an error."""
+        return StatusError(self.method, self.url, self.status, self.reason)
+
+
+def request_text(method: str, url: str, reason: str) -> str:
+    """How a request's failure reads, `Get "URL": REASON`; the URL without user name and password."""
+    return f"{method.capitalize()} {quote(shown_url(url))}: {reason}"
+
+
+def failed(method: str, url: str, reason: str) -> BuildkitError:
+    """A request that got no answer."""
+    return RequestError(f"failed to do request: {request_text(method, url, reason)}")
+
+
+async def look_up(ctx: Context, url: str, failure: Callable[[str], BuildkitError]) -> None:
+    """Fail soon where there is no name service.
+
+    Args:
+        failure: makes the error of a reason.
+    """
+    host = urlsplit(url).hostname or ""
+    if is_loopback(host) or proxy_for(url):
+        return
+    timed, stop = context.with_timeout(ctx, _LOOKUP_SECONDS)
+    try:
+        await threads.call(timed, lambda: socket.getaddrinfo(host, None))
+    except (OSError, UnicodeError) as err:
+        reason = str(err.strerror) if isinstance(err, OSError) and not isinstance(err, socket.gaierror) else ""
+        raise failure(f"dial tcp: lookup {host}: {reason or 'no such host'}") from err
+    except BuildkitError as err:
+        if ctx.is_done():
+            raise
+        raise failure(f"dial tcp: lookup {host}: i/o timeout") from err
+    finally:
+        stop()
+
+
+class Attempt:
+    """One request in a thread.
+
+    Args:
+        body: what is sent; opened anew for every redirect.
+        sink: takes the body of an answer that `takes` agrees to, in pieces; other bodies are in the answer.
+        limit: of bytes of a body in the answer.
+        decode: a body that was compressed for the way (gzip) is given as it was before.
+    """
+
+    def __init__(
+        self,
+        method: str,
+        url: str,
+        headers: Mapping[str, str],
+        *,
+        body: Body | None = None,
+        sink: Callable[[bytes], None] | None = None,
+        limit: int = CHUNK,
+        decode: bool = False,
+    ) -> None:
+        self._method = method
+        self._url = url
+        self._headers = dict(headers)
+        self._body = body
+        self._sink = sink
+        self._limit = limit
+        self._decode = decode
+        self._lock = threading.Lock()
+        self._given_up = False
+        self._response: urllib3.BaseHTTPResponse | None = None
+
+    def interrupt(self) -> None:
+        """Stop: nothing more is given to the sink."""
+        with self._lock:
+            self._given_up = True
+        shutdown = getattr(self._response, "shutdown", None)  # of urllib3 2.3 and later
+        if shutdown is not None:
+            try:
+                shutdown()
+            except (OSError, RuntimeError, ValueError):
+                pass  # it has just ended
+
+    def takes(self, status: int) -> bool:
+        """Whether the body of an answer goes to the sink."""
+        return status in (200, 206)
+
+    def failure(self, url: str, reason: str) -> BuildkitError:
+        """The error of a request that got no answer."""
+        return failed(self._method, url, reason)
+
+    def body_failure(self, url: str, reason: str) -> BuildkitError:
+        """The error of an answer whose body broke off."""
+        return self.failure(url, reason)
+
+    def run(self) -> Answer:
+        """Make the request.
+
+        Raises:
+            BuildkitError: no whole answer.
+        """
+        url, headers = self._url, self._headers
+        for _ in range(_MAX_REDIRECTS):
+            answer, location = self._once(url, headers)
+            if not location:
+                return answer
+            target = urljoin(url, location)
+            scheme = urlsplit(target).scheme
+            if scheme not in ("http", "https"):
+                raise self.failure(target, f"unsupported protocol scheme {quote(scheme)}")
+            if urlsplit(target).netloc != urlsplit(url).netloc:
+                headers = {name: value for name, value in headers.items() if name != "Authorization"}
+            url = target
+        raise self.failure(location, f"stopped after {_MAX_REDIRECTS} redirects")
+
+    def _once(self, url: str, headers: Mapping[str, str]) -> tuple[Answer, str]:
+        import urllib3
+
+        pool = connection_pool(url)
+        body = self._body() if self._body is not None else None
+        failure = self.failure
+        try:
+            response = self._response = pool.request(
+                self._method,
+                url,
+                headers=headers,
+                body=body,  # type: ignore[arg-type]  # bytes or a file
+                redirect=False,
+                retries=False,
+                preload_content=False,
+                timeout=urllib3.Timeout(connect=_CONNECT_SECONDS, read=_READ_SECONDS),
+            )
+            failure = self.body_failure
+            location = self._location(response)
+            data = self._take(response, bool(location))
+        except (urllib3.exceptions.HTTPError, OSError, ValueError) as err:
+            raise failure(url, _reason(url, err)) from None
+        finally:
+            pool.clear()
+            if body is not None and not isinstance(body, bytes):
+                body.close()  # type: ignore[attr-defined]  # a file
+        named = {name.lower(): value for name, value in response.headers.items()}
+        challenges = response.headers.getlist("www-authenticate")
+        reason = response.reason or ""
+        return Answer(self._method, url, response.status, reason, named, challenges, data), location
+
+    def _location(self, response: urllib3.BaseHTTPResponse) -> str:
+        if self._method not in ("GET", "HEAD") or response.status not in (301, 302, 303, 307, 308):
+            return ""
+        return response.headers.get("location", "")
+
+    def _take(self, response: urllib3.BaseHTTPResponse, redirected: bool) -> bytes:
+        if self._sink is None or redirected or not self.takes(response.status):
+            data = response.read(self._limit + 1, decode_content=False)
+            if len(data) > self._limit and not redirected:
+                raise BuildkitError(f"an answer of more than {self._limit} bytes")
+            response.release_conn()
+            return bytes(data)
+        decode = self._decode and response.headers.get("content-encoding", "").lower() == "gzip"
+        for piece in response.stream(CHUNK, decode_content=decode):
+            with self._lock:
+                if self._given_up:
+                    break
+                self._sink(piece)
+        response.release_conn()
+        return b""
+
+
+def _reason(url: str, err: BaseException) -> str:
+    cause = err.__cause__ if isinstance(err.__cause__, OSError) else err.__context__
+    plain = isinstance(cause, OSError) and not isinstance(cause, ssl.SSLError)
+    if isinstance(cause, OSError) and plain and cause.errno is not None and cause.strerror:
+        host = urlsplit(url)
+        port = host.port or (443 if host.scheme == "https" else 80)
+        return f"dial tcp {host.hostname}:{port}: connect: {cause.strerror[:1].lower()}{cause.strerror[1:]}"
+    if any(isinstance(each, http.client.IncompleteRead) for each in (err, cause, *err.args)):
+        return "unexpected EOF"
+    return failure_reason(err)
