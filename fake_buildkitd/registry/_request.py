@@ -161,6 +161,11 @@ class Attempt:
         """The error of an answer whose body broke off."""
         return self.failure(url, reason)
 
+    def refusal(self, target: str) -> str:
+        """Why a redirect is not followed; "" where it is."""
+        scheme = urlsplit(target).scheme
+        return "" if scheme in ("http", "https") else f"unsupported protocol scheme {quote(scheme)}"
+
     def run(self) -> Answer:
         """Make the request.
 
@@ -173,9 +178,9 @@ class Attempt:
             if not location:
                 return answer
             target = urljoin(url, location)
-            scheme = urlsplit(target).scheme
-            if scheme not in ("http", "https"):
-                raise self.failure(target, f"unsupported protocol scheme {quote(scheme)}")
+            refused = self.refusal(target)
+            if refused:
+                raise self.failure(target, refused)
             if urlsplit(target).netloc != urlsplit(url).netloc:
                 headers = {name: value for name, value in headers.items() if name != "Authorization"}
             url = target
@@ -204,6 +209,8 @@ class Attempt:
         except (urllib3.exceptions.HTTPError, OSError, ValueError) as err:
             raise failure(url, _reason(url, err)) from None
         finally:
+            if self._response is not None:
+                self._response.close()
             pool.clear()
             if body is not None and not isinstance(body, bytes):
                 body.close()  # type: ignore[attr-defined]  # a file
@@ -222,7 +229,6 @@ class Attempt:
             data = response.read(self._limit + 1, decode_content=False)
             if len(data) > self._limit and not redirected:
                 raise BuildkitError(f"an answer of more than {self._limit} bytes")
-            response.release_conn()
             return bytes(data)
         decode = self._decode and response.headers.get("content-encoding", "").lower() == "gzip"
         for piece in response.stream(CHUNK, decode_content=decode):
@@ -230,14 +236,13 @@ class Attempt:
                 if self._given_up:
                     break
                 self._sink(piece)
-        response.release_conn()
         return b""
 
 
 def _reason(url: str, err: BaseException) -> str:
     cause = err.__cause__ if isinstance(err.__cause__, OSError) else err.__context__
-    plain = isinstance(cause, OSError) and not isinstance(cause, ssl.SSLError)
-    if isinstance(cause, OSError) and plain and cause.errno is not None and cause.strerror:
+    named = isinstance(cause, ssl.SSLError | socket.gaierror)
+    if isinstance(cause, OSError) and not named and cause.errno is not None and cause.strerror:
         host = urlsplit(url)
         port = host.port or (443 if host.scheme == "https" else 80)
         return f"dial tcp {host.hostname}:{port}: connect: {cause.strerror[:1].lower()}{cause.strerror[1:]}"

@@ -435,6 +435,12 @@ class _Download(Attempt):
         """A body without a good status is wanted only where its digest decides."""
         return self._any_status or _good(status)
 
+    def refusal(self, target: str) -> str:
+        """A server cannot lead to what the session offers."""
+        if parse(target).host == SESSION_HOST:
+            return f"dial tcp: lookup {SESSION_HOST}: no such host"
+        return super().refusal(target)
+
     def failure(self, url: str, reason: str) -> BuildkitError:
         """As Go's client says it."""
         return HTTPSourceError(request_text(self._method, url, reason))
