@@ -2,8 +2,6 @@
 
 Mirrors pkg/archive (diffApplier) of github.com/containerd/containerd: a file `.wh.NAME` takes NAME away,
 `.wh..wh..opq` everything that lower layers have in its directory.
-
-Differs on purpose: a layer compressed with zstd is an error that says so (Python's library cannot read it).
 """
 
 from __future__ import annotations
@@ -17,7 +15,7 @@ import tarfile
 import zlib
 from typing import BinaryIO, Protocol, cast
 
-from fake_buildkitd.errors import UnsupportedError
+from fake_buildkitd.image import _zstd
 from fake_buildkitd.image._spec import ImageError
 from fake_buildkitd.solver._unpack import DEVICES, nanoseconds, xattrs
 from fake_buildkitd.store import Node, Store, Tree
@@ -53,7 +51,7 @@ def apply_layer(store: Store, lower: Node | None, blob: BinaryIO, diff_id: str) 
         diff_id: the digest that it must have uncompressed; "" for any.
 
     Raises:
-        ImageError: the layer is broken, or another one. UnsupportedError: compressed with zstd.
+        ImageError: the layer is broken, or another one. UnsupportedError: compressed with zstd, which is not there.
     """
     tree = Tree(lower)
     stream = _Hashing(_uncompressed(blob))
@@ -78,8 +76,8 @@ def _uncompressed(blob: BinaryIO) -> _Reader:
     blob.seek(0)
     if magic.startswith(b"\x1f\x8b"):
         return gzip.GzipFile(fileobj=blob)
-    if magic == b"\x28\xb5\x2f\xfd":
-        raise UnsupportedError("layers compressed with zstd are not supported by this daemon")
+    if magic == _zstd.MAGIC:
+        return _zstd.ZstdReader(blob)
     return blob
 
 

@@ -17,10 +17,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from fake_buildkitd.errors import UnsupportedError
+from fake_buildkitd.image import _zstd
 from fake_buildkitd.image._spec import (
     CREATED_AT,
     OCI_LAYER,
     OCI_LAYER_GZIP,
+    OCI_LAYER_ZSTD,
     UNCOMPRESSED,
     Descriptor,
     blob_key,
@@ -37,12 +39,13 @@ from pybuildkit.third_party import fsutil
 from pybuildkit.third_party.fsutil._tarwriter import tar_stream
 
 _SECOND = 1_000_000_000
+_MEDIA_TYPES = {"uncompressed": OCI_LAYER, "gzip": OCI_LAYER_GZIP, "zstd": OCI_LAYER_ZSTD}
 _KNOWN = ("uncompressed", "gzip", "zstd", "estargz", "nydus")
 
 
 @dataclass(frozen=True)
 class Compression:
-    """How layers are compressed: "gzip" or "uncompressed", a level or None, whether pulled ones are changed too."""
+    """How layers are compressed: "gzip", "zstd" or "uncompressed", a level or None, whether pulled ones change too."""
 
     kind: str = "gzip"
     level: int | None = None
@@ -58,8 +61,10 @@ def parse_compression(attrs: dict[str, str]) -> Compression:
     kind = attrs.pop("compression", "gzip")
     if kind not in _KNOWN:
         raise BuildkitError(f"unsupported compression type {kind}")
-    if kind not in ("gzip", "uncompressed"):
-        raise UnsupportedError(f"compression {kind} is not supported by this daemon, use gzip or uncompressed")
+    if kind not in _MEDIA_TYPES:
+        raise UnsupportedError(f"compression {kind} is not supported by this daemon, use gzip, zstd or uncompressed")
+    if kind == "zstd":
+        _zstd.check()
     force, level = attrs.pop("force-compression", None), attrs.pop("compression-level", None)
     forced = force == ""
     if force:
@@ -145,9 +150,7 @@ def _make(
     fs = LayerFS(store, layer_tree(lower.root if lower is not None else empty_root(), upper.root), limit)
     plain = hashlib.sha256()
     size = 0
-    gzip = compression.kind == "gzip"
-    level = -1 if compression.level is None else max(0, min(compression.level, 9))
-    packer = zlib.compressobj(level, zlib.DEFLATED, 31) if gzip else None
+    packer = _packer(compression)
     writer = store.blob_writer()
     blocks = tar_stream(fs)
     try:
@@ -166,7 +169,14 @@ def _make(
         UNCOMPRESSED: f"sha256:{plain.hexdigest()}",
         CREATED_AT: rfc3339_nano(upper.created_at, 0),
     }
-    return Descriptor(OCI_LAYER_GZIP if gzip else OCI_LAYER, f"sha256:{digest.hex()}", size, annotations)
+    return Descriptor(_MEDIA_TYPES[compression.kind], f"sha256:{digest.hex()}", size, annotations)
+
+
+def _packer(compression: Compression) -> _zstd.Packer | None:
+    if compression.kind == "zstd":
+        return _zstd.packer(compression.level)
+    level = -1 if compression.level is None else max(0, min(compression.level, 9))
+    return zlib.compressobj(level, zlib.DEFLATED, 31) if compression.kind == "gzip" else None
 
 
 def layer_tree(lower: Node, upper: Node) -> Node:

@@ -51,7 +51,6 @@ _MISSING: dict[str, dict[str, str]] = {
         "run": _EMBEDDED + "runs no containers",
         "containers": _EMBEDDED + "runs no containers",
         "compatibility-version": _EMBEDDED + "has one compatibility version",
-        "zstd": _EMBEDDED + "writes no zstd",
     },
     "buildkitd": {},
 }

@@ -208,7 +208,7 @@ async def test_an_image_that_is_not_pushed_is_told_of(folder: Path) -> None:
             'cannot export annotations with "oci-mediatypes=false"',
         ),
         ("oci", {"oci-mediatypes": "false", "oci-artifact": "true"}, 'conflicts with "oci-mediatypes=false"'),
-        ("oci", {"compression": "zstd"}, "compression zstd is not supported by this daemon"),
+        ("oci", {"compression": "estargz"}, "compression estargz is not supported by this daemon"),
         ("image", {"push": "x"}, "non-bool value specified for push"),
         (
             "image",

@@ -16,7 +16,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fake_buildkitd.errors import UnsupportedError
 from fake_buildkitd.image import Compression, ImageError, export_layers
 from fake_buildkitd.image._apply import apply_layer
 from fake_buildkitd.image._layers import LayerFS, layer_tree, parse_compression
@@ -187,7 +186,7 @@ def truncated() -> BinaryIO:
         (lambda: archive_of(("a", b"1")), "sha256:" + 64 * "0", ImageError, "mismatched layer diffID"),
         (lambda: io.BytesIO(b"no archive at all" * 100), "", ImageError, "failed to extract layer"),
         (truncated, "", ImageError, "failed to extract layer"),
-        (lambda: io.BytesIO(b"\x28\xb5\x2f\xfdrest"), "", UnsupportedError, "zstd"),
+        (lambda: io.BytesIO(b"\x28\xb5\x2f\xfdrest"), "", ImageError, "failed to extract layer"),
     ],
 )
 def test_broken_layers(blob, diff_id: str, error: type[BuildkitError], text: str) -> None:  # type: ignore[no-untyped-def]  # a function
@@ -253,7 +252,7 @@ def test_times_later_than_the_epoch() -> None:
     ("attrs", "error"),
     [
         ({"compression": "lz4"}, "unsupported compression type lz4"),
-        ({"compression": "zstd"}, "compression zstd is not supported by this daemon"),
+        ({"compression": "estargz"}, "compression estargz is not supported by this daemon"),
         ({"force-compression": "x"}, "non-bool value x specified for force-compression"),
         ({"compression-level": "x"}, "non-integer value x specified for compression-level"),
     ],
