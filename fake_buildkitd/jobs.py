@@ -21,8 +21,8 @@ from fake_buildkitd.exporters import ExportContext, Exporter, resolve_exporter
 from fake_buildkitd.frontend._bridge import Frontend, FrontendResult, Ref
 from fake_buildkitd.policies import SourcePolicies
 from fake_buildkitd.progress import Progress, VertexWriter
-from fake_buildkitd.solver import Edge, Flights, JobSolver, Kept, Result, SourceFunc, Vertex, digest_of, load
-from fake_buildkitd.sources import LocalSource
+from fake_buildkitd.solver import Edge, Flights, JobSolver, Result, digest_of, load
+from fake_buildkitd.sources import JobSources
 from fake_buildkitd.store import Snapshot, Store, Tree
 from fake_buildkitd.store._tree import PathError, clean
 from pybuildkit.api.services.control import control_pb2
@@ -43,9 +43,6 @@ if TYPE_CHECKING:
     from fake_buildkitd.cache._job import JobCaches
     from fake_buildkitd.exporters._source import InlineCache
     from fake_buildkitd.image import Layer
-    from fake_buildkitd.registry import Authorizer
-    from fake_buildkitd.sources._http import HTTPSource
-    from fake_buildkitd.sources._image import ImageSource
     from pybuildkit.frontend.gateway.pb import gateway_pb2
     from pybuildkit.third_party.platforms import Platform
 
@@ -134,9 +131,7 @@ class Job:
         self.results: dict[str, Ref] = {}
         self._options = options
         self._solver: JobSolver | None = None
-        self._images: ImageSource | None = None
-        self._files: HTTPSource | None = None
-        self._authorizer: Authorizer | None = None
+        self.sources = JobSources(options.store, options.manager, self.session_id)
         self._caches: JobCaches | None = None
         self._attest: dict[str, dict[str, str]] = {}
         self._frontend_used = ""
@@ -155,59 +150,11 @@ class Job:
         """The build's solver."""
         if self._solver is None:
             options = self._options
-            local = LocalSource(self.store, options.manager, self.session_id)
-            sources: dict[str, SourceFunc] = {
-                "local": local,
-                "docker-image": self._image_source,
-                "oci-layout": self._image_source,
-                "docker-image+blob": self._blob_source,
-                "oci-layout+blob": self._blob_source,
-                "http": self._http_source,
-                "https": self._http_source,
-            }
             imports = self._caches.imports if self._caches is not None else None
-            self._solver = JobSolver(self.store, self.progress, sources, options.flights, options.worker_id, imports)
+            self._solver = JobSolver(
+                self.store, self.progress, self.sources.by_scheme(), options.flights, options.worker_id, imports
+            )
         return self._solver
-
-    @property
-    def images(self) -> ImageSource:
-        """The build's way to images."""
-        if self._images is None:
-            from fake_buildkitd.sources._image import ImageSource
-
-            self._images = ImageSource(self.store, self._options.manager, self.session_id, self.authorizer)
-        return self._images
-
-    @property
-    def authorizer(self) -> Authorizer:
-        """The build's logins at registries."""
-        if self._authorizer is None:
-            from fake_buildkitd.registry import Authorizer
-            from pybuildkit.session._group import new_group
-
-            self._authorizer = Authorizer(self._options.manager, new_group(self.session_id))
-        return self._authorizer
-
-    async def _image_source(self, ctx: Context, vertex: Vertex, writer: VertexWriter) -> Snapshot | None:
-        return await self.images(ctx, vertex, writer)
-
-    async def _blob_source(self, ctx: Context, vertex: Vertex, writer: VertexWriter) -> Snapshot | Kept | None:
-        from fake_buildkitd.sources._blob import BlobSource
-
-        source = BlobSource(self.store, self._options.manager, self.session_id, self.authorizer)
-        return await source(ctx, vertex, writer)
-
-    @property
-    def files(self) -> HTTPSource:
-        """The build's way to files from web servers."""
-        if self._files is None:
-            from fake_buildkitd.sources._http import HTTPSource
-
-            self._files = HTTPSource(self.store, self._options.manager, self.session_id)
-        return self._files
-
-    async def _http_source(self, ctx: Context, vertex: Vertex, writer: VertexWriter) -> Snapshot | Kept | None:
-        return await self.files(ctx, vertex, writer)
 
     def start(self, solve) -> asyncio.Task[Snapshot | None]:  # type: ignore[no-untyped-def]  # a coroutine
         """Run part of the build in a task that ends with the build."""
@@ -269,7 +216,7 @@ class Job:
         name = log_name or f"resolve image config for {scheme}://{ref}"
         done = self.writer(name, f"{scheme}://{ref}{suffix}").start()
         try:
-            found = await self.images.config(ctx, ref, platform, layout)
+            found = await self.sources.images.config(ctx, ref, platform, layout)
         except BuildkitError as err:
             done(err)
             raise wrap(err, f"failed to resolve source metadata for {ref}") from err
@@ -296,16 +243,15 @@ class Job:
     async def describe_source(
         self, ctx: Context, request: gateway_pb2.ResolveSourceMetaRequest, *, judge: bool = False
     ) -> gateway_pb2.ResolveSourceMetaResponse:
-        """What is known of a source: of an image its digest and configuration, of a file from a web server its digest,
-        name and time, of others no more than was asked.
+        """What is known of a source: of an image its digest and configuration, of a file from the web its digest, name
+        and time, of a repository the commit; of others no more than was asked.
         """
         from pybuildkit.frontend.gateway.pb import gateway_pb2
 
         response = gateway_pb2.ResolveSourceMetaResponse(Source=request.Source)
         scheme, _, name = request.Source.identifier.partition("://")
-        if scheme in ("http", "https"):
-            response.HTTP.CopyFrom(await self._describe_file(ctx, request, judge))
-            return response
+        if scheme in ("http", "https", "git"):
+            return await self._describe_file(ctx, request, judge)
         if scheme not in ("docker-image", "oci-layout"):
             return response
         attrs = request.Source.attrs
@@ -318,25 +264,32 @@ class Job:
 
     async def _describe_file(
         self, ctx: Context, request: gateway_pb2.ResolveSourceMetaRequest, judge: bool
-    ) -> gateway_pb2.ResolveSourceHTTPResponse:
-        source = request.Source
+    ) -> gateway_pb2.ResolveSourceMetaResponse:
+        """What is known of a file from a web server or of a git repository, found in a step of its own."""
+        from pybuildkit.frontend.gateway.pb import gateway_pb2
+
+        op = pb.Op(source=request.Source)
         if judge and self.policies.needed:
-            op = pb.Op(source=source)
             try:
                 await self.policies.evaluate(ctx, op)
             except BuildkitError as err:
                 raise wrap(err, "could not resolve image due to policy") from err
-            source = op.source
-        asked = request.HTTP.HasField("ChecksumRequest")
+        response = gateway_pb2.ResolveSourceMetaResponse(Source=request.Source)
         name = request.LogName or f"resolve image config for {request.Source.identifier}"
-        done = self.writer(name, request.Source.identifier).start()
+        writer = self.writer(name, request.Source.identifier)
+        done = writer.start()
         try:
-            found = await self.files.describe(ctx, source, request.HTTP.ChecksumRequest if asked else None)
+            if op.source.identifier.startswith("git://"):
+                git = await self.sources.repositories.describe(ctx, op.source, request.Git.ReturnObject, writer)
+                response.Git.CopyFrom(git)
+            else:
+                wanted = request.HTTP.ChecksumRequest if request.HTTP.HasField("ChecksumRequest") else None
+                response.HTTP.CopyFrom(await self.sources.files.describe(ctx, op.source, wanted))
         except BaseException as err:
             done(err if isinstance(err, BuildkitError | OSError) else context.CanceledError())
             raise
         done(None)
-        return found
+        return response
 
     def writer(self, name: str, identity: str) -> VertexWriter:
         """The statuses of a step that is no operation."""
@@ -409,7 +362,7 @@ class Job:
             from fake_buildkitd.cache._job import JobCaches
 
             source = CacheContext(
-                self.store, self._options.manager, self.session_id, lambda: self.authorizer, self.writer
+                self.store, self._options.manager, self.session_id, lambda: self.sources.authorizer, self.writer
             )
             self._caches = JobCaches(source, request.Cache.Exports, request.Cache.Imports)
         entitlements.white_list(request.Entitlements, [])
@@ -461,7 +414,7 @@ class Job:
                 await result.ref.result(self.ctx) if result.ref is not None else None,
                 await self._snapshots(result),
                 result.metadata,
-                lambda: self.authorizer,
+                lambda: self.sources.authorizer,
                 self._inline_cache(result),
                 await self._attestations(result),
             )

@@ -302,7 +302,7 @@ class JobSolver:
         done = writer.start()
         try:
             if fetch is None:
-                raise _unsupported_source(vertex.op.source.identifier)
+                raise BuildkitError(f"unknown source {vertex.op.source.identifier}")
             found = await fetch(ctx, vertex, writer)
         except BaseException as err:
             shown = err.cause if isinstance(err, CacheKeyError) else err
@@ -514,15 +514,6 @@ def _outputs(op: pb.Op) -> int:
     if op.HasField("file"):
         return sum(action.output != -1 for action in op.file.actions)
     return 1
-
-
-def _unsupported_source(identifier: str) -> BuildkitError:
-    scheme, separator, rest = identifier.partition("://")
-    if scheme == "docker-image":
-        return UnsupportedError(f"FROM {rest}: this daemon cannot pull images, use FROM scratch")
-    if separator and scheme in ("git", "http", "https", "oci-layout", "docker-image+blob", "oci-layout+blob"):
-        return UnsupportedError(f"{identifier}: this daemon has no {scheme} source")
-    return BuildkitError(f"unknown source {identifier}")
 
 
 def _key(kind: str, parts: Sequence[str]) -> str:
