@@ -40,6 +40,7 @@ _MISSING: dict[str, dict[str, str]] = {
         "named-contexts": _DOCKER + "knows no named contexts",
         "http-secrets": _DOCKER + "sends no secrets to HTTP servers",
         "http-headers": _DOCKER + "sends no headers of the build to HTTP servers",
+        "modern-git": _DOCKER + "knows fewer ways to name a commit, and has other texts",
         "http-etags": _DOCKER + "sometimes asks a server once more",
         "file-names": _DOCKER + "names files from the web otherwise",
         "modern-texts": _DOCKER + "has other texts",
