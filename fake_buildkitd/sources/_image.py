@@ -9,10 +9,10 @@ from collections.abc import Callable
 
 from fake_buildkitd.image._content import fetch_blob, read_blob
 from fake_buildkitd.image._pull import Provider, image_config, pull, select_manifest
-from fake_buildkitd.image._spec import Descriptor, ImageError
+from fake_buildkitd.image._spec import Descriptor, ImageError, Json
 from fake_buildkitd.progress import VertexWriter
 from fake_buildkitd.registry import Authorizer, RemoteImage
-from fake_buildkitd.solver import Vertex
+from fake_buildkitd.solver import CacheKeyError, Vertex
 from fake_buildkitd.store import Snapshot, Store
 from pybuildkit.golang import context
 from pybuildkit.golang.context import Context
@@ -105,8 +105,16 @@ class ImageSource:
         """The tree of an image; None for one without layers.
 
         Raises:
-            BuildkitError: there is no such image, or it is broken.
+            CacheKeyError: there is no such image. BuildkitError: it is broken.
         """
+        try:
+            ref, provider, manifest = await self._find(ctx, vertex, writer)
+        except (BuildkitError, OSError) as err:
+            raise CacheKeyError(err) from err
+        return await pull(ctx, provider, manifest, str(ref), self._store, writer, _layer_limit(vertex.op.source))
+
+    async def _find(self, ctx: Context, vertex: Vertex, writer: VertexWriter) -> tuple[Reference, Provider, Json]:
+        """The image of an operation, and its manifest."""
         op = vertex.op.source
         scheme, _, name = op.identifier.partition("://")
         ref = _parse(name)
@@ -124,7 +132,7 @@ class ImageSource:
             _, manifest = await select_manifest(ctx, provider, descriptor, _platform(vertex))
         finally:
             done()
-        return await pull(ctx, provider, manifest, str(ref), self._store, writer, _layer_limit(op))
+        return ref, provider, manifest
 
 
 def _parse(name: str) -> Reference:

@@ -25,6 +25,7 @@ from pybuildkit.golang.chan import Chan
 from pybuildkit.golang.context import Context
 from pybuildkit.golang.errors import BuildkitError, error_text
 from pybuildkit.session.secrets import secretsprovider
+from pybuildkit.session.upload import uploadprovider
 from pybuildkit.solver.pb import ops_pb2
 from pybuildkit.third_party import fsutil
 from tests.conformance.services import kind, need
@@ -468,3 +469,37 @@ async def test_a_named_context_from_the_web(addr: str, tmp_path: Path) -> None:
     assert found.error == ""
     expected = [("again", 0o600, DATA), ("context", 0o600, DATA), ("f", 0o644, b"of the context")]
     assert [(name, mode, content) for name, mode, _, _, _, content in found.files] == expected
+
+
+async def test_an_upload_is_read_once(addr: str) -> None:
+    """What a session offers under an address can be given once; asking about it before the build does not use it up."""
+    need(addr, "policy-session")
+    uploads = uploadprovider.new()
+    url = uploads.add(io.BytesIO(DATA))
+
+    async def frontend(ctx: Context, client: gateway.Client) -> gateway.Result:
+        answer = await client.resolve_source_metadata(ctx, ops_pb2.SourceOp(identifier=url), Opt())
+        assert answer.http is not None
+        assert answer.http.digest == DIGEST
+        definition = (await llb.http(url).marshal(ctx)).to_pb()
+        return await client.solve(ctx, gateway.SolveRequest(definition=definition, evaluate=True))
+
+    archive = Memory()
+    exports = [ExportEntry(type="tar", output=archive.open)]
+    await run_build(addr, frontend, exports=exports, session=[uploads])
+    assert [file[-1] for file in files(archive)] == [DATA]
+
+
+@pytest.mark.parametrize(
+    ("ref", "error"),
+    [
+        ("127.0.0.1:1/x:y", 'failed to do request: Head "http://127.0.0.1:1/v2/x/manifests/y": dial tcp 127.0.0.1:1: '),
+        ("HOST/x:y", "HOST/x:y: not found"),
+    ],
+)
+async def test_an_image_that_is_not_there(addr: str, ref: str, error: str) -> None:
+    need(addr, "modern-texts")
+    with web() as server:
+        found = await fetch(addr, llb.image(ref.replace("HOST", server.host)))
+        assert server.plain(found.error).startswith(f"failed to solve: failed to load cache key: {error}")
+        assert [server.plain(text)[: len(error)] for text in found.steps.values()] == [error]
