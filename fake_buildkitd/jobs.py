@@ -253,6 +253,8 @@ class Job:
         if scheme in ("http", "https", "git"):
             return await self._describe_file(ctx, request, judge)
         if scheme not in ("docker-image", "oci-layout"):
+            asked = request.LogName or f"resolve image config for {request.Source.identifier}"
+            self.writer(asked, request.Source.identifier).start()(None)
             return response
         attrs = request.Source.attrs
         session = attrs.get(ATTR_OCI_LAYOUT_SESSION_ID, "")

@@ -89,6 +89,18 @@ class Bridge(Protocol):
             BuildkitError: "failed to resolve source metadata for REF: …".
         """
 
+    async def describe_source(
+        self, ctx: Context, request: gateway_pb2.ResolveSourceMetaRequest, *, judge: bool = False
+    ) -> gateway_pb2.ResolveSourceMetaResponse:
+        """What is known of a source, found in a step of its own.
+
+        Args:
+            judge: whether the build's policies have a say.
+
+        Raises:
+            BuildkitError: there is no such source.
+        """
+
 
 class Frontend(Protocol):
     """Makes a result from options."""

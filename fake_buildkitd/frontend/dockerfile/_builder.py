@@ -17,6 +17,7 @@ from fake_buildkitd.frontend._bridge import Bridge, FrontendResult, Ref
 from fake_buildkitd.frontend.dockerfile._convert import Converted, Converter, ConvertOpt, PathsFunc
 from fake_buildkitd.frontend.dockerfile._dispatch import to_pb_ranges
 from fake_buildkitd.frontend.dockerfile._dockerui import BuildFiles, BuildOptions
+from fake_buildkitd.frontend.dockerfile._epoch import epoch_time
 from fake_buildkitd.frontend.dockerfile._image import Image
 from fake_buildkitd.frontend.dockerfile._linter import Rule, Warn, format_short
 from fake_buildkitd.frontend.dockerfile._lintresult import LintResult
@@ -178,6 +179,7 @@ class _Builder:
             main_context=self.files.main_context,
             resolve_image=self._resolve_image,
             named_context=self._named_context,
+            epoch=lambda state, name: self._from_thread(epoch_time(self.ctx, self.bridge, state, name)),
             warn=warn,
             lint_config=self.options.lint_config,
             all_stages=all_stages,

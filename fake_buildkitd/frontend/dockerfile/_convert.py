@@ -3,8 +3,7 @@
 Mirrors toDispatchState of frontend/dockerfile/dockerfile2llb/convert.go, v0.32.2, in its order: parse, stages,
 target, stage graph, base images, instructions, image.
 
-Differs on purpose: base images are resolved one after the other; a SOURCE_DATE_EPOCH that names a context or a stage
-is an error.
+Differs on purpose: base images are resolved one after the other.
 """
 
 from __future__ import annotations
@@ -16,6 +15,7 @@ from fake_buildkitd.frontend.dockerfile import _commands as ins
 from fake_buildkitd.frontend.dockerfile import _linter as rules
 from fake_buildkitd.frontend.dockerfile import _validate as validate
 from fake_buildkitd.frontend.dockerfile._dispatch import DispatchOpt, dispatch, location
+from fake_buildkitd.frontend.dockerfile._epoch import stage_source
 from fake_buildkitd.frontend.dockerfile._image import Image, empty_image, read_image
 from fake_buildkitd.frontend.dockerfile._instructions import parse_command, parse_instructions
 from fake_buildkitd.frontend.dockerfile._linter import LintConfig, Linter, Warn, parse_lint_options
@@ -66,6 +66,7 @@ class ConvertOpt:
         resolve_image: gives the digest and the configuration of a base image; blocks.
         named_context: gives what stands in the place of a name for a platform, or None; its last argument tells, once
             everything else is known, which paths are needed (none: everything).
+        epoch: gives the time of a state's source in seconds, or None, in a step of the given name; blocks.
         warn: takes violations of checks.
         lint_config: the checks that an option asks for; None for those of the file.
         all_stages: whether stages that the target does not need are converted too.
@@ -82,6 +83,7 @@ class ConvertOpt:
     main_context: Callable[[Sequence[str], Sequence[str]], llb.State]
     resolve_image: Callable[[str, Platform, str], tuple[str, bytes]]
     named_context: Callable[[str, Platform | None, PathsFunc], NamedContext | None] = lambda name, platform, paths: None
+    epoch: Callable[[llb.State, str], int | None] = lambda state, name: None
     warn: Warn | None = None
     lint_config: LintConfig | None = None
     all_stages: bool = False
@@ -178,7 +180,7 @@ class Converter:
         args = default_args(self.opt.build_platform, self.platform, self.opt.build_args, target_name)
         self._check_default_args(stages, args, self.meta_args)
         self.args = self._meta_args(dict(args), self.meta_args, self.build_args)
-        self._resolve_epoch()
+        self._resolve_epoch(stages)
         self._add_stages(stages)
         self.target = self._target()
         self._link_stages()
@@ -238,16 +240,43 @@ class Converter:
                     args[arg.key] = value
         return args
 
-    def _resolve_epoch(self) -> None:
+    def _resolve_epoch(self, stages: Sequence[ins.Stage]) -> None:
         key = "SOURCE_DATE_EPOCH"
-        value = self.build_args.get(key, self.args.get(key, ""))
-        if not value:
-            self.build_args.pop(key, None)
-            return
-        try:
-            self.epoch = parse_int(value, 10, 64)
-        except BuildkitError as err:
-            raise ConvertError(f"invalid SOURCE_DATE_EPOCH: {value}") from err
+        value = self.build_args.get(key)
+        if value is None:
+            value = self.args.get(key, "")
+            if not value:
+                return
+        if value:
+            try:
+                self.epoch = parse_int(value, 10, 64)
+            except BuildkitError:
+                found = self._epoch_source(value, stages)
+                self.epoch = self.opt.epoch(*found)
+        for args in (self.build_args, self.args):
+            if key in args and self.epoch is None:
+                del args[key]
+            elif key in args:
+                args[key] = str(self.epoch)
+
+    def _epoch_source(self, value: str, stages: Sequence[ins.Stage]) -> tuple[llb.State, str]:
+        """What the time is taken from, and the name of the step that takes it."""
+        if value == "context":
+            return self.opt.main_context([], []), "[internal] resolve main build context metadata"
+        context = self.opt.named_context(value, None, list)
+        if context is not None:
+            return context.load()[0], f"[internal] resolve SOURCE_DATE_EPOCH named context {value}"
+        for stage in stages:
+            if stage.name.lower() != value.lower():
+                continue
+            args = {name: text for name, text in self.args.items() if name != "SOURCE_DATE_EPOCH"}
+            try:
+                source = stage_source(stage, self.build_args, args, self.lex)
+            except BuildkitError as err:
+                placed = with_location(err, stage.location)
+                raise placed from placed.__cause__
+            return source, f"[internal] resolve SOURCE_DATE_EPOCH source stage {stage.name}"
+        raise ConvertError(f"invalid SOURCE_DATE_EPOCH: {value}")
 
     def _add_stages(self, stages: Sequence[ins.Stage]) -> None:
         for number, parsed in enumerate(stages):

@@ -9,7 +9,7 @@ from fake_buildkitd.chmod import parse_mode
 from fake_buildkitd.frontend.dockerfile import _commands as ins
 from fake_buildkitd.frontend.dockerfile import _validate as validate
 from fake_buildkitd.frontend.dockerfile._dispatch import DispatchOpt, expanded_name, location
-from fake_buildkitd.frontend.dockerfile._gitref import GitRef, GitRefError, parse_git_ref
+from fake_buildkitd.frontend.dockerfile._gitref import GitRef, is_git, is_web, parse_git_ref, web_file_name
 from fake_buildkitd.frontend.dockerfile._linter import Linter
 from fake_buildkitd.frontend.dockerfile._state import ConvertError, StageState
 from fake_buildkitd.frontend.dockerfile._text import join, normalize_path
@@ -18,12 +18,9 @@ from pybuildkit import identity
 from pybuildkit.client import llb
 from pybuildkit.golang.errors import BuildkitError
 from pybuildkit.golang.strconv import NumError, parse_uint, quote
-from pybuildkit.golang.url import URLError, parse
 from pybuildkit.third_party.opencontainers import digest
 from pybuildkit.third_party.patternmatcher import PatternMatcher
 from pybuildkit.third_party.platforms import Platform
-
-_UNNAMED = "__unnamed__"
 
 
 def dispatch_copy(
@@ -78,7 +75,7 @@ class _Copy:
             git = parse_git_ref(path)
             if git is not None and not git.local:
                 self._git(git, name, dest, mode, options)
-            elif _is_web(path):
+            elif is_web(path):
                 self._web(path, name, dest, mode, options)
             else:
                 self._source(path, dest, mode, options)
@@ -94,7 +91,7 @@ class _Copy:
         if len(self.add.sources) != 1:
             raise ConvertError("checksum can't be specified for multiple sources")
         source = self.add.sources[0]
-        if not _is_web(source) and not _is_git(source):
+        if not is_web(source) and not is_git(source):
             raise ConvertError("checksum requires HTTP(S) or Git sources")
 
     def _append(self, source: llb.State, src: str, dest: str, options: list[llb.CopyOption]) -> None:
@@ -149,11 +146,7 @@ class _Copy:
     ) -> None:
         if self.add is None:
             raise ConvertError("source can't be a URL for COPY")
-        try:
-            file = parse(address).path.rstrip("/").rpartition("/")[2]
-        except URLError:
-            file = ""
-        file = _UNNAMED if file in ("", ".") else file
+        file = web_file_name(address)
         what: list[llb.HTTPOption] = [llb.filename(file), llb.with_custom_name(name)]
         if self.add.checksum:
             what.append(llb.checksum(digest.parse(self.add.checksum)))
@@ -224,14 +217,3 @@ def _chmod(text: str) -> llb.ChmodOpt:
     if mode > 0o7777:
         raise ConvertError(refused)
     return llb.ChmodOpt(mode=mode)
-
-
-def _is_git(path: str) -> bool:
-    try:
-        return parse_git_ref(path) is not None
-    except GitRefError:
-        return False
-
-
-def _is_web(path: str) -> bool:
-    return path.startswith(("http://", "https://")) and not _is_git(path)

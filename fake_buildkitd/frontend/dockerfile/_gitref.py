@@ -1,6 +1,7 @@
 """Addresses of git repositories in Dockerfiles and as contexts.
 
-Mirrors frontend/dockerfile/dfgitutil/git_ref.go, and DetectGitContext of frontend/dockerui/context.go, v0.32.2.
+Mirrors frontend/dockerfile/dfgitutil/git_ref.go, and DetectGitContext of frontend/dockerui/context.go, v0.32.2; with
+what is no repository but on the web all the same.
 
 Over the web an address is a repository's where its path ends in `.git`; `github.com/…` is one too, but only as a
 context: elsewhere it is a local path.
@@ -14,9 +15,10 @@ from dataclasses import dataclass
 from pybuildkit.client import llb
 from pybuildkit.golang.errors import BuildkitError
 from pybuildkit.golang.strconv import parse_bool, quote
-from pybuildkit.golang.url import URL
+from pybuildkit.golang.url import URL, URLError, parse
 from pybuildkit.util import gitutil
 
+_UNNAMED = "__unnamed__"
 _FLAGS = ("submodules", "keep-git-dir", "fetch-by-commit")
 
 
@@ -157,3 +159,25 @@ def git_context(text: str, keep_git_dir: bool = False, more: Sequence[llb.GitOpt
     if found.keep_git_dir or keep_git_dir:
         options.append(llb.keep_git_dir())
     return llb.git(found.remote, "", *options)
+
+
+def is_git(text: str) -> bool:
+    """Whether an address is a repository's, and says nothing impossible."""
+    try:
+        return parse_git_ref(text) is not None
+    except GitRefError:
+        return False
+
+
+def is_web(text: str) -> bool:
+    """Whether an address is that of a file on a web server."""
+    return text.startswith(("http://", "https://")) and not is_git(text)
+
+
+def web_file_name(address: str) -> str:
+    """The name that ADD gives to a file from the web."""
+    try:
+        name = parse(address).path.rstrip("/").rpartition("/")[2]
+    except URLError:
+        name = ""
+    return _UNNAMED if name in ("", ".") else name

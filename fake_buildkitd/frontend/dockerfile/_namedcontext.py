@@ -66,7 +66,6 @@ class NamedContexts:
         self._bridge = bridge
         self._opts = opts
         self._inputs = inputs
-        self._any = any(key.startswith(_PREFIX) for key in opts)
 
     def find(self, name: str, platform: Platform | None) -> tuple[str, str] | None:
         """The name of a context with its platform, and what the option says of it; None where there is none.
@@ -74,8 +73,6 @@ class NamedContexts:
         Raises:
             BuildkitError: "invalid context name NAME: …".
         """
-        if not self._any:
-            return None
         try:
             named = reference.parse_normalized_named(name)
         except BuildkitError as err:
