@@ -9,11 +9,13 @@ machine without network says so soon. Redirects lead to web addresses only.
 
 from __future__ import annotations
 
+import errno
 import http.client
 import socket
 import ssl
 import threading
-from collections.abc import Callable, Mapping, Sequence
+import zlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 from urllib.parse import urljoin, urlsplit
@@ -22,6 +24,7 @@ from pybuildkit.golang import context, threads
 from pybuildkit.golang.context import Context
 from pybuildkit.golang.errors import BuildkitError
 from pybuildkit.golang.strconv import quote
+from pybuildkit.golang.url import URLError, parse, redacted
 from pybuildkit.third_party.containerd.remotes.docker._http import (
     connection_pool,
     failure_reason,
@@ -37,6 +40,7 @@ _CONNECT_SECONDS = 15.0
 _READ_SECONDS = 60.0
 _LOOKUP_SECONDS = 10.0
 _MAX_REDIRECTS = 10
+_BROKEN = "net/http: HTTP/1.x transport connection broken: "
 CHUNK = 1 << 20
 
 Body = Callable[[], object]
@@ -177,14 +181,29 @@ class Attempt:
             answer, location = self._once(url, headers)
             if not location:
                 return answer
-            target = urljoin(url, location)
-            refused = self.refusal(target)
-            if refused:
-                raise self.failure(target, refused)
+            target = self._target(url, location)
             if urlsplit(target).netloc != urlsplit(url).netloc:
                 headers = {name: value for name, value in headers.items() if name != "Authorization"}
             url = target
         raise self.failure(location, f"stopped after {_MAX_REDIRECTS} redirects")
+
+    def _target(self, url: str, location: str) -> str:
+        """Where a redirect leads."""
+        try:
+            parse(location)
+            target = urljoin(url, location)
+            parsed = parse(target)
+        except (URLError, ValueError) as err:
+            reason = f"failed to parse Location header {quote(redacted(location))}: {err}"
+            raise self.failure(url, reason) from None
+        refused = self.refusal(target)
+        if refused:
+            raise self.failure(target, refused)
+        if not parsed.hostname():
+            raise self.failure(target, "http: no Host in request URL")
+        if parsed.port() and int(parsed.port()) > 65535:
+            raise self.failure(target, f"dial tcp: address {parsed.port()}: invalid port")
+        return target
 
     def _once(self, url: str, headers: Mapping[str, str]) -> tuple[Answer, str]:
         import urllib3
@@ -203,10 +222,11 @@ class Attempt:
                 preload_content=False,
                 timeout=urllib3.Timeout(connect=_CONNECT_SECONDS, read=_READ_SECONDS),
             )
+            self._check_length(url, response)
             failure = self.body_failure
             location = self._location(response)
             data = self._take(response, bool(location))
-        except (urllib3.exceptions.HTTPError, OSError, ValueError) as err:
+        except (urllib3.exceptions.HTTPError, OSError, EOFError, ValueError) as err:
             raise failure(url, _reason(url, err)) from None
         finally:
             if self._response is not None:
@@ -219,6 +239,14 @@ class Attempt:
         reason = response.reason or ""
         return Answer(self._method, url, response.status, reason, named, challenges, data), location
 
+    def _check_length(self, url: str, response: urllib3.BaseHTTPResponse) -> None:
+        said = {text.strip() for text in response.headers.get("content-length", "0").split(",")}
+        if "transfer-encoding" in response.headers:
+            return
+        if len(said) > 1 or not all(text.isascii() and text.isdigit() for text in said):
+            reason = f"{_BROKEN}bad Content-Length {quote(', '.join(sorted(said)))}"
+            raise self.failure(url, reason)
+
     def _location(self, response: urllib3.BaseHTTPResponse) -> str:
         if self._method not in ("GET", "HEAD") or response.status not in (301, 302, 303, 307, 308):
             return ""
@@ -230,8 +258,9 @@ class Attempt:
             if len(data) > self._limit and not redirected:
                 raise BuildkitError(f"an answer of more than {self._limit} bytes")
             return bytes(data)
-        decode = self._decode and response.headers.get("content-encoding", "").lower() == "gzip"
-        for piece in response.stream(CHUNK, decode_content=decode):
+        packed = self._decode and response.headers.get("content-encoding", "").lower() == "gzip"
+        raw = response.stream(CHUNK, decode_content=False)
+        for piece in _unpacked(raw) if packed else raw:
             with self._lock:
                 if self._given_up:
                     break
@@ -239,13 +268,56 @@ class Attempt:
         return b""
 
 
+def _unpacked(pieces: Iterator[bytes]) -> Iterator[bytes]:
+    """What gzip has packed, in pieces of bounded size.
+
+    Raises:
+        EOFError: it ends too early. ValueError: it is broken.
+    """
+    unpacker = None
+    for piece in pieces:
+        rest = piece
+        while rest:
+            if unpacker is None:
+                unpacker = zlib.decompressobj(31)
+            yield from _pump(unpacker, rest)
+            rest = b""
+            if unpacker.eof:
+                rest, unpacker = unpacker.unused_data, None
+    if unpacker is not None:
+        raise EOFError("unexpected EOF")
+
+
+def _pump(unpacker: zlib._Decompress, data: bytes) -> Iterator[bytes]:
+    """All that can be had so far; a full piece may have more behind it although nothing is left to put in."""
+    out = b" " * CHUNK
+    while not unpacker.eof and (data or len(out) == CHUNK):
+        try:
+            out = unpacker.decompress(data, CHUNK)
+        except zlib.error as err:
+            raise ValueError(f"gzip: {err}") from err
+        yield out
+        data = unpacker.unconsumed_tail
+
+
 def _reason(url: str, err: BaseException) -> str:
+    """Why a request failed, as Go says it."""
+    import urllib3
+
+    if isinstance(err, EOFError | ValueError) and not isinstance(err, urllib3.exceptions.HTTPError | OSError):
+        return str(err)
     cause = err.__cause__ if isinstance(err.__cause__, OSError) else err.__context__
     named = isinstance(cause, ssl.SSLError | socket.gaierror)
     if isinstance(cause, OSError) and not named and cause.errno is not None and cause.strerror:
         host = urlsplit(url)
         port = host.port or (443 if host.scheme == "https" else 80)
-        return f"dial tcp {host.hostname}:{port}: connect: {cause.strerror[:1].lower()}{cause.strerror[1:]}"
+        reason = cause.strerror[:1].lower() + cause.strerror[1:]
+        if cause.errno in (errno.ECONNRESET, errno.EPIPE):
+            return f"read tcp {host.hostname}:{port}: read: {reason}"
+        return f"dial tcp {host.hostname}:{port}: connect: {reason}"
+    broken = [each for each in (err, cause, *err.args) if isinstance(each, http.client.BadStatusLine)]
+    if broken and not isinstance(broken[0], http.client.RemoteDisconnected):
+        return f"{_BROKEN}malformed HTTP response {quote(str(broken[0]).strip())}"
     if any(isinstance(each, http.client.IncompleteRead) for each in (err, cause, *err.args)):
         return "unexpected EOF"
     return failure_reason(err)

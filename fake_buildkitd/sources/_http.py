@@ -394,12 +394,20 @@ def _seconds(text: str) -> int | None:
         return None
 
 
+def _text(header: str) -> str:
+    """A header as the server means it: its bytes are UTF-8 where they can be."""
+    try:
+        return header.encode("latin-1").decode()
+    except UnicodeError:
+        return header
+
+
 def _file_name(identifier: _Identifier, headers: Mapping[str, str]) -> str:
     """The name of the file: the build's, the server's, or the address's."""
     if identifier.file.name:
         return safe_file_name(identifier.file.name)
     message = Message()
-    message["Content-Disposition"] = headers.get("content-disposition", "")
+    message["Content-Disposition"] = _text(headers.get("content-disposition", ""))
     said = message.get_filename("")
     if said and not said.endswith("/"):
         return safe_file_name(said)

@@ -65,6 +65,34 @@ async def test_a_file_beyond_the_limit(tmp_path: Path, answer: Answer) -> None:
 
 
 @contextmanager
+def talking(answer: bytes) -> Iterator[str]:
+    """A server that sends some bytes to whoever asks, and hangs up; its address."""
+    listener = socket.create_server(("127.0.0.1", 0))
+
+    def serve() -> None:
+        try:
+            peer, _ = listener.accept()
+        except OSError:
+            return
+        with peer:
+            peer.settimeout(20)
+            peer.recv(65536)
+            peer.sendall(answer)
+            peer.shutdown(socket.SHUT_WR)
+            while peer.recv(65536):
+                pass
+
+    thread = threading.Thread(target=serve)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}/x"
+    finally:
+        listener.shutdown(socket.SHUT_RDWR)
+        thread.join(20)
+        listener.close()
+
+
+@contextmanager
 def stalling(sent: bytes) -> Iterator[tuple[str, Callable[[], bytes]]]:
     """A server that sends no more than `sent`; its address, and what it read until the client went away."""
     listener = socket.create_server(("127.0.0.1", 0))
@@ -97,6 +125,52 @@ def stalling(sent: bytes) -> Iterator[tuple[str, Callable[[], bytes]]]:
 
 
 BEGUN = b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nbegun"
+
+
+@pytest.mark.parametrize(
+    ("answer", "error"),
+    [
+        (b"", "EOF"),
+        (b"hello\r\n\r\n", 'net/http: HTTP/1.x transport connection broken: malformed HTTP response "hello"'),
+        (
+            b"HTTP/1.1 200 OK\r\nContent-Length: -5\r\n\r\nabc",
+            'net/http: HTTP/1.x transport connection broken: bad Content-Length "-5"',
+        ),
+        (
+            b"HTTP/1.1 302 F\r\nContent-Length: 0\r\nLocation: http://[/x\r\n\r\n",
+            'failed to parse Location header "http://[/x": parse "http://[/x": missing \']\' in host',
+        ),
+        (b"HTTP/1.1 200 OK\r\nX: " + 70000 * b"y", "got more than 65536 bytes when reading header line"),
+    ],
+)
+async def test_answers_that_are_none(answer: bytes, error: str) -> None:
+    with talking(answer) as url, pytest.raises(BuildkitError) as caught:
+        await describe(url)
+    assert str(caught.value) == f'Get "{url}": {error}'
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"Content-Length: 10\r\n\r\nabc",
+        b"Transfer-Encoding: chunked\r\n\r\n5\r\nab",
+        b"Content-Encoding: gzip\r\n\r\n" + gzip.compress(bytes(1000), mtime=0)[:15],
+        b"Content-Encoding: gzip\r\n\r\n" + gzip.compress(bytes(1000), mtime=0)[:-1],
+    ],
+)
+async def test_a_body_that_breaks_off(body: bytes) -> None:
+    with talking(b"HTTP/1.1 200 OK\r\n" + body) as url, pytest.raises(BuildkitError, match="unexpected EOF") as caught:
+        await describe(url)
+    assert str(caught.value) == "unexpected EOF"
+
+
+@pytest.mark.parametrize("size", [0, 1, 1 << 20, (1 << 20) + 1, 5 << 20])
+async def test_what_was_packed_for_the_way(size: int) -> None:
+    """However much there is, in one member or several."""
+    content = bytes(range(256)) * (size // 256) + bytes(size % 256)
+    packed = gzip.compress(content[: size // 3]) + gzip.compress(content[size // 3 :])
+    with http_server(lambda request: (200, {"Content-Encoding": "gzip"}, packed)) as host:
+        assert await describe(f"http://{host}/x") == digest(content)
 
 
 async def test_a_server_that_stalls_has_an_end() -> None:
