@@ -229,8 +229,7 @@ class Attempt:
         except (urllib3.exceptions.HTTPError, OSError, EOFError, ValueError) as err:
             raise failure(url, _reason(url, err)) from None
         finally:
-            if self._response is not None:
-                self._response.close()
+            self._close()
             pool.clear()
             if body is not None and not isinstance(body, bytes):
                 body.close()  # type: ignore[attr-defined]  # a file
@@ -238,6 +237,12 @@ class Attempt:
         challenges = response.headers.getlist("www-authenticate")
         reason = response.reason or ""
         return Answer(self._method, url, response.status, reason, named, challenges, data), location
+
+    def _close(self) -> None:
+        """Let go of the connection; what still holds on to the answer would keep it open."""
+        response, self._response = self._response, None
+        if response is not None:
+            response.close()
 
     def _check_length(self, url: str, response: urllib3.BaseHTTPResponse) -> None:
         said = {text.strip() for text in response.headers.get("content-length", "0").split(",")}
