@@ -5,6 +5,8 @@ what is no repository but on the web all the same.
 
 Over the web an address is a repository's where its path ends in `.git`; `github.com/…` is one too, but only as a
 context: elsewhere it is a local path.
+
+Differs on purpose: a password in a context's address is not shown in the name of its step.
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ from dataclasses import dataclass
 from pybuildkit.client import llb
 from pybuildkit.golang.errors import BuildkitError
 from pybuildkit.golang.strconv import parse_bool, quote
-from pybuildkit.golang.url import URL, URLError, parse
+from pybuildkit.golang.url import URL, URLError, parse, redacted
 from pybuildkit.util import gitutil
 
 _UNNAMED = "__unnamed__"
@@ -155,7 +157,7 @@ def git_context(text: str, keep_git_dir: bool = False, more: Sequence[llb.GitOpt
     found = parse_git_ref(text)
     if found is None:
         return None
-    options = [*more, *found.options(), llb.with_custom_name(f"[internal] load git source {text}")]
+    options = [*more, *found.options(), llb.with_custom_name(f"[internal] load git source {redacted(text)}")]
     if found.keep_git_dir or keep_git_dir:
         options.append(llb.keep_git_dir())
     return llb.git(found.remote, "", *options)

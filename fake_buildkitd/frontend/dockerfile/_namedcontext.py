@@ -17,6 +17,7 @@ from pybuildkit.golang import json
 from pybuildkit.golang.context import Context
 from pybuildkit.golang.errors import BuildkitError, wrap
 from pybuildkit.golang.strconv import quote
+from pybuildkit.golang.url import redacted
 from pybuildkit.solver.pb import ops_pb2 as pb
 from pybuildkit.third_party import platforms
 from pybuildkit.third_party.distribution import reference
@@ -117,7 +118,8 @@ class NamedContexts:
             return git
         if kind not in ("http", "https"):
             raise BuildkitError(f"invalid git context {address}")
-        return llb.http(address, llb.filename(CONTEXT_FILE), llb.with_custom_name(f"[context {key}] {address}"))
+        name = llb.with_custom_name(f"[context {key}] {redacted(address)}")
+        return llb.http(address, llb.filename(CONTEXT_FILE), name)
 
     async def _image(self, key: str, ref: str, platform: Platform | None) -> Loaded:
         if ref == "scratch":

@@ -24,6 +24,7 @@ from pybuildkit.golang.errors import BuildkitError
 from pybuildkit.session import Manager
 from pybuildkit.session.secrets import secretsprovider
 from pybuildkit.solver.pb import ops_pb2
+from pybuildkit.third_party import fsutil
 from tests.conformance.test_web_sources import tar
 from tests.fake_buildkitd.helpers import connected, solve, write_tree
 from tests.fake_buildkitd.registry.doubles import Registry, digest, served
@@ -195,6 +196,22 @@ async def test_nothing_of_a_login_is_in_a_text() -> None:
     with pytest.raises(BuildkitError) as caught:
         await describe("http://user:planted@127.0.0.1:1/x")
     assert str(caught.value) == 'Get "http://127.0.0.1:1/x": dial tcp 127.0.0.1:1: connect: connection refused'
+
+
+@pytest.mark.parametrize("attr", ["context", "context:base"])
+@pytest.mark.parametrize("path", ["x", "x.git"])
+async def test_a_contexts_password_is_in_no_steps_name(tmp_path: Path, attr: str, path: str) -> None:
+    write_tree(tmp_path, {"Dockerfile": "FROM base\n"})
+    fs = fsutil.new_fs(str(tmp_path))
+    opt = SolveOpt(
+        frontend="dockerfile.v0",
+        frontend_attrs={attr: f"http://me:planted@127.0.0.1:1/{path}"},
+        local_mounts={"context": fs, "dockerfile": fs},
+    )
+    async with Daemon() as daemon, connected(daemon) as client:
+        built = await solve(client, opt)
+    assert "127.0.0.1" in str(built.error)
+    assert "planted" not in f"{built.error} {built.names()} {built.errors()}"
 
 
 async def test_a_secret_that_cannot_be_a_header() -> None:
