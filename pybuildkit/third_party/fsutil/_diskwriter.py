@@ -239,9 +239,9 @@ class DiskWriter:
         try:
             os.mkdir(base, mode, dir_fd=fd)
         except FileExistsError:
-            if _unix.S_ISDIR(os.stat(base, dir_fd=fd, follow_symlinks=False).st_mode):
-                return False
             try:
+                if _unix.S_ISDIR(os.stat(base, dir_fd=fd, follow_symlinks=False).st_mode):
+                    return False
                 os.unlink(base, dir_fd=fd)
                 os.mkdir(base, mode, dir_fd=fd)
             except OSError as err:
@@ -407,9 +407,7 @@ class DiskWriter:
             self._open.move_to_end(file.path)
             return file.fd
         if len(self._open) >= MAX_OPEN_FILES:
-            _, oldest = self._open.popitem(last=False)
-            os.close(oldest.fd)
-            oldest.fd = -1
+            self._park(self._open.popitem(last=False)[1])
         dir_fd = self._root.dir(file.path.rpartition(b"/")[0])
         if file.temp:
             file.fd = os.open(file.temp, os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=dir_fd)
@@ -418,6 +416,14 @@ class DiskWriter:
             self._begun[file.path] = file
         self._open[file.path] = file
         return file.fd
+
+    def _park(self, file: FileWriter) -> None:
+        """Close a file until more of it comes."""
+        fd, file.fd = file.fd, -1
+        try:
+            os.close(fd)
+        except OSError as err:
+            raise self._failed(err, "close", file.path) from None
 
     def _complete(self, file: FileWriter) -> None:
         fd = self._open_temp(file)
@@ -564,7 +570,8 @@ class DiskWriter:
 
     def _failed(self, err: OSError, op: str, path: bytes) -> OSError:
         """The error with the entry's absolute name."""
-        if err.filename is not None and os.fsencode(err.filename).startswith(b"/") and hasattr(err, "go_op"):
+        name = err.filename
+        if hasattr(err, "go_op") and isinstance(name, str | bytes) and os.fsencode(name).startswith(b"/"):
             return err
         return with_op(OSError(err.errno, err.strerror, self._root.full_path(path)), op)
 

@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from pybuildkit.golang.errors import BuildkitError, WrappedError, with_op
-from pybuildkit.third_party.fsutil._root import Root, entry_name
+from pybuildkit.third_party.fsutil._root import Root, close_unwritten, entry_name
 from pybuildkit.third_party.fsutil._stat import FS_ENCODING, MODE_SYMLINK, MODE_TYPE, Stat, from_lstat
 from pybuildkit.third_party.fsutil._xattr import load_xattrs, may_have_xattrs
 
@@ -119,8 +119,7 @@ class DiskFile:
         """Close the descriptor, once."""
         fd, self._fd = self._fd, -1
         if fd >= 0:
-            with contextlib.suppress(OSError):  # nothing was written to it; what else is open is to be closed too
-                os.close(fd)
+            close_unwritten(fd)
 
 
 class DiskFS:

@@ -61,8 +61,7 @@ class Root:
         self._current, self._fd, self._closed = None, -1, True
         for fd in fds:
             if fd >= 0:
-                with contextlib.suppress(OSError):  # nothing was written to it; the others are to be closed too
-                    os.close(fd)
+                close_unwritten(fd)
 
     def dir(self, path: bytes) -> int:
         """The descriptor of a directory, "" for the root; valid until the next call.
@@ -93,7 +92,7 @@ class Root:
             self._names.pop()
             fd = self._fds.pop()
             if fd >= 0:
-                os.close(fd)
+                close_unwritten(fd)
 
     def _reopen(self, names: list[bytes]) -> None:
         """Open the last directory of the chain again where it was closed to make room."""
@@ -120,7 +119,7 @@ class Root:
         if len(self._fds) > self._keep:
             for index in range(1, len(self._fds) - 1):
                 if self._fds[index] >= 0:
-                    os.close(self._fds[index])
+                    close_unwritten(self._fds[index])
                     self._fds[index] = -1
                     return
 
@@ -161,9 +160,15 @@ class Root:
             if not _unix.S_ISREG(info.st_mode):
                 raise OSError(errno.EINVAL, "Not a regular file")
         except OSError as err:
-            os.close(fd)
+            close_unwritten(fd)
             raise with_op(OSError(err.errno, err.strerror, self.full_path(path)), "open") from None
         return fd, info
+
+
+def close_unwritten(fd: int) -> None:
+    """Close a descriptor that nothing was written to: whatever the system says, it is closed and nothing is lost."""
+    with contextlib.suppress(OSError):
+        os.close(fd)
 
 
 def entry_name(fd: int, base: bytes, fallback: bytes) -> bytes:

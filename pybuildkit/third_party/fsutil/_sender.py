@@ -39,7 +39,7 @@ from pybuildkit.third_party.fsutil._packet import (
     split_request,
     stat_packet,
 )
-from pybuildkit.third_party.fsutil._root import Root
+from pybuildkit.third_party.fsutil._root import Root, close_unwritten
 from pybuildkit.third_party.fsutil._stat import MODE_TYPE
 from pybuildkit.third_party.fsutil._tasks import Payload
 from pybuildkit.third_party.fsutil._validator import with_hardlink_reset
@@ -327,7 +327,7 @@ class Sender:
             return [end]
         fd, info = root.open_file(path)
         if info.st_size < size:
-            os.close(fd)
+            close_unwritten(fd)
             raise _shrunk(root.full_path(path))
         if size > _SMALL_FILE:
             return LargeFile(id, size, DiskFile(fd), root.full_path(path))
@@ -343,7 +343,7 @@ class Sender:
                 raise
             raise with_op(OSError(err.errno, err.strerror, root.full_path(path)), "read") from None
         finally:
-            os.close(fd)
+            close_unwritten(fd)
         return [b"".join((end, b'"', encode_varint(size), data)), end]
 
 
