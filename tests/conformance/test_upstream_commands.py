@@ -25,18 +25,19 @@ __all__ = ["shell"]  # the fixture
 
 def test_disk_usage_and_prune(addr: str, tmp_path: Path) -> None:
     """testDiskUsage, testCallDiskUsage, testPrune: a build's record is listed, and is not once it is pruned"""
+    if kind(addr) == "docker":
+        pytest.skip("the BuildKit in Docker 20.10 gives the records of file operations no description")
     salt = f"s{os.urandom(8).hex()}-"
     dockerfile = f"FROM scratch\nCOPY a /made/{salt}a\n"
     build(addr=addr, cwd=tmp_path, files={"Dockerfile": dockerfile, "a": os.urandom(3000)})
     chosen = ["--filter", f"description~={salt}"]
-    narrowed = [] if kind(addr) == "docker" else chosen  # an old daemon lists nothing by a description
-    listed = run("du", "--verbose", *narrowed, addr=addr)
+    listed = run("du", "--verbose", *chosen, addr=addr)
     assert (listed.code, listed.stdout.count(salt.encode())) == (0, 1), listed
     assert b"Size:" in listed.stdout
     pruned = run("prune", "--all", *chosen, addr=addr)
     assert pruned.code == 0, pruned.stderr
     assert pruned.stdout.splitlines()[-1].startswith(b"Total:")
-    again = run("du", "--verbose", *narrowed, addr=addr)
+    again = run("du", "--verbose", *chosen, addr=addr)
     assert (again.code, salt.encode() in again.stdout) == (0, False)
 
 

@@ -53,7 +53,11 @@ def tag(value: str) -> NameOrTag:
 
 
 def new_store_index(store_path: str) -> StoreIndex:
-    """The index of the OCI layout in that folder; nothing is read or made yet."""
+    """The index of an OCI layout; nothing is read or made yet.
+
+    Args:
+        store_path: the layout's folder.
+    """
     return StoreIndex(store_path)
 
 

@@ -49,6 +49,11 @@ def credentials_func(ctx: Context, manager: Manager, group: Group) -> Callable[[
     """A function from a registry's host to the session that answered, a user name and a secret.
 
     All three are empty where a session does not offer credentials.
+
+    Args:
+        ctx: ends a question that is under way with the context's cause.
+        manager: knows the sessions.
+        group: the sessions that are asked, one after the other, until one answers.
     """
 
     async def credentials(host: str) -> tuple[str, str, str]:
@@ -70,7 +75,17 @@ def credentials_func(ctx: Context, manager: Manager, group: Group) -> Callable[[
 async def fetch_token(
     ctx: Context, request: pb.FetchTokenRequest, manager: Manager, group: Group
 ) -> pb.FetchTokenResponse:
-    """A token that a session's client fetches."""
+    """A token that a session's client fetches.
+
+    Args:
+        ctx: ends the question; the client then gives its request up.
+        request: the registry's host, the token server's address, service and scopes.
+        manager: knows the sessions.
+        group: the sessions that are asked, one after the other, until one answers.
+
+    Raises:
+        BuildkitError: no session could fetch one; the last one's reason.
+    """
 
     async def call(ctx: Context, session_id: str, caller: Caller) -> pb.FetchTokenResponse:
         return await caller.conn().unary(ctx, methods.FETCH_TOKEN, request)
@@ -80,6 +95,12 @@ async def fetch_token(
 
 async def get_token_authority(ctx: Context, host: str, manager: Manager, group: Group) -> tuple[str, bytes] | None:
     """The session that fetches tokens itself and its public key for a host, or None.
+
+    Args:
+        ctx: ends the question.
+        host: the registry's host.
+        manager: knows the sessions.
+        group: the sessions that are asked, one after the other, until one answers.
 
     Raises:
         BuildkitError: "invalid pubkey length N"; whatever the sessions answer but Unimplemented and Unavailable.
@@ -103,7 +124,18 @@ async def get_token_authority(ctx: Context, host: str, manager: Manager, group: 
 async def verify_token_authority(
     ctx: Context, host: str, public_key: bytes, manager: Manager, group: Group
 ) -> tuple[str, bool]:
-    """The session that answered, and whether it has the private key of a host's public one."""
+    """The session that answered, and whether it has the private key of a host's public one.
+
+    Args:
+        ctx: ends the question.
+        host: the registry's host.
+        public_key: the 32 bytes that `get_token_authority` gave.
+        manager: knows the sessions.
+        group: the sessions that are asked, one after the other, until one answers.
+
+    Raises:
+        BuildkitError: whatever the sessions answer but Unimplemented, which counts as no.
+    """
 
     async def call(ctx: Context, session_id: str, caller: Caller) -> tuple[str, bool]:
         payload = os.urandom(32)

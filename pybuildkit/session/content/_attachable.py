@@ -17,7 +17,11 @@ GRPC_HEADER_ID = "buildkit-attachable-store-id"
 
 
 def new_attachable(stores: Mapping[str, Store]) -> ContentServer:
-    """The content service over stores, by the id that the daemon asks for."""
+    """The content service over stores, by the id that the daemon asks for.
+
+    Args:
+        stores: a store for each id; wrap one in a read-only store where the daemon is only to read it.
+    """
     found = dict(stores)
 
     def choose(metadata: Metadata) -> Store:

@@ -24,5 +24,10 @@ class CallerStore(ProxyStore):
 
 
 def new_caller_store(caller: Caller, store_id: str) -> CallerStore:
-    """The store with an id that a session offers."""
+    """The store with an id that a session offers; nothing is asked yet.
+
+    Args:
+        caller: the session.
+        store_id: the id by which the client offers it.
+    """
     return CallerStore(caller, store_id)

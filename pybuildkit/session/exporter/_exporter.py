@@ -42,7 +42,16 @@ async def find_exporters(
 
 
 async def finalize_export(ctx: Context, caller: Caller, response: Mapping[str, str]) -> None:
-    """Tell a session what its exporters answered; one that does not want to know is no error."""
+    """Tell a session what its exporters answered; one that does not want to know is no error.
+
+    Args:
+        ctx: ends the call; the session may have been told by then.
+        caller: the session.
+        response: the exporters' answers, as in a solve's response.
+
+    Raises:
+        RpcError: what the session's callback failed with.
+    """
     request = FinalizeExportRequest(exporter_response=response)
     try:
         await caller.conn().unary(caller.context(ctx), FINALIZE_EXPORT, request)

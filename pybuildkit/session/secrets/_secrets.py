@@ -23,11 +23,25 @@ class SecretStore(Protocol):
     """Finds secrets."""
 
     async def get_secret(self, ctx: Context, secret_id: str) -> bytes:
-        """The secret's value; raises SecretNotFoundError for an id that the store does not have."""
+        """The secret's value, of at most 500 KiB.
+
+        Args:
+            ctx: ends when the daemon gives up or the session ends.
+            secret_id: the id that a step asks for.
+
+        Raises:
+            SecretNotFoundError: the store does not have it.
+            BuildkitError: it cannot be read; the text reaches the daemon.
+        """
 
 
 async def get_secret(ctx: Context, caller: Caller, secret_id: str) -> bytes:
     """Ask a session for a secret.
+
+    Args:
+        ctx: ends the question.
+        caller: the session.
+        secret_id: the secret's id.
 
     Raises:
         BuildkitError: "secret ID: not found" (around a SecretNotFoundError) where the session has no such secret or

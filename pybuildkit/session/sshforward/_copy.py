@@ -35,9 +35,11 @@ class _PeerGoneError(BuildkitError):
 class Stream(Protocol):
     """A call that carries BytesMessages both ways: a ClientStream or a ServerStream."""
 
-    async def recv(self) -> BytesMessage | None: ...
+    async def recv(self) -> BytesMessage | None:
+        """The next message, None at the end; raises RpcError. Cancelling loses no message."""
 
-    async def send(self, message: BytesMessage, /) -> None: ...
+    async def send(self, message: BytesMessage, /) -> None:
+        """Send a message, under the back-pressure of the peer; raises RpcError."""
 
 
 class Conn(Protocol):

@@ -112,5 +112,14 @@ async def mount_ssh_socket(ctx: Context, caller: Caller, opt: SocketOpt) -> tupl
 
 
 async def check_ssh_id(ctx: Context, caller: Caller, agent_id: str) -> None:
-    """Ask a session whether it has an agent; raises RpcError where it has not."""
+    """Ask a session whether it has an agent.
+
+    Args:
+        ctx: ends the question.
+        caller: the session.
+        agent_id: the agent's id.
+
+    Raises:
+        RpcError: it has none with this id.
+    """
     await caller.conn().unary(caller.context(ctx), CHECK_AGENT, CheckAgentRequest(ID=agent_id))

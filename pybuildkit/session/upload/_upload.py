@@ -30,7 +30,11 @@ class Upload:
             self._stream.cancel()
 
     async def write_to(self, write: Callable[[bytes], Awaitable[None]]) -> int:
-        """Hand every piece to `write`; how many bytes there were."""
+        """Hand every piece to `write`; how many bytes there were.
+
+        Raises:
+            RpcError: the client fails. After that, and after cancelling, the call has ended and cannot be gone on with.
+        """
         total = 0
         async for piece in self:
             await write(piece)
@@ -45,6 +49,9 @@ async def new(ctx: Context, caller: Caller, url: str) -> Upload:
         ctx: ends the reading.
         caller: the session.
         url: "http://buildkit-session/ID", as the client's `add` gave it.
+
+    Raises:
+        RpcError: the session is gone. That it offers nothing there is known only when reading.
     """
     from urllib.parse import urlsplit
 

@@ -36,7 +36,15 @@ class PolicyProvider:
         server.add_unary(CHECK_POLICY, self.check_policy)
 
     async def check_policy(self, ctx: Context, request: CheckPolicyRequest) -> CheckPolicyResponse:
-        """Ask the callback; raises what it raises, and BuildkitError where it decides and asks at once."""
+        """Answer a daemon that asks about a source.
+
+        Args:
+            ctx: ends when the daemon gives up or the session ends; given to the callback.
+            request: the source, its platform, and what is known of it.
+
+        Raises:
+            BuildkitError: the callback both decides and asks; else whatever it raises.
+        """
         decision, wanted = await self._callback(ctx, request)
         if decision is not None and wanted is not None:
             raise BuildkitError("cannot return both decision and meta request")
@@ -44,5 +52,10 @@ class PolicyProvider:
 
 
 def new_policy_provider(callback: PolicyCallback) -> PolicyProvider:
-    """The policy service over a callback."""
+    """The policy service, for `SolveOpt.source_policy_provider`.
+
+    Args:
+        callback: given each source; returns its decision, or the metadata it wants to see first, the other being None.
+            What it raises fails the build with its text.
+    """
     return PolicyProvider(callback)

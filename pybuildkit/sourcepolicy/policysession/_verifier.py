@@ -19,10 +19,27 @@ class PolicyVerifier:
         self._caller = caller
 
     async def check(self, ctx: Context, request: CheckPolicyRequest) -> CheckPolicyResponse:
-        """The session's decision, or what it wants to know first; raises RpcError."""
+        """The session's decision, or what it wants to know first.
+
+        Args:
+            ctx: ends the question.
+            request: the source, its platform, and what is known of it.
+
+        Raises:
+            RpcError: what the session's callback failed with.
+        """
         return await self._caller.conn().unary(self._caller.context(ctx), CHECK_POLICY, request)
 
 
 async def new_verifier(ctx: Context, manager: Manager, session_id: str) -> PolicyVerifier:
-    """A verifier for the session with an id, waited for until it connects or the context is done."""
+    """A verifier for a session.
+
+    Args:
+        ctx: ends the waiting for a session that has not connected yet.
+        manager: knows the sessions.
+        session_id: the session's id.
+
+    Raises:
+        BuildkitError: the context ended first.
+    """
     return PolicyVerifier(await manager.get(ctx, session_id))

@@ -71,7 +71,11 @@ class DockerAuthProviderConfig:
 
 
 def new_docker_auth_provider(config: DockerAuthProviderConfig) -> DockerAuthProvider:
-    """The auth service."""
+    """The auth service: registry credentials and tokens, from Docker's configuration.
+
+    Args:
+        config: where credentials are looked up, and for whom. Nothing is read before a daemon asks.
+    """
     return DockerAuthProvider(config)
 
 
@@ -88,7 +92,11 @@ class DockerAuthProvider:
         self._seeds: TokenSeeds | None = None
 
     def set_logger(self, logger: Logger | None) -> None:
-        """Show on a display whose credentials are used."""
+        """Show on a display whose credentials are used.
+
+        Args:
+            logger: takes vertexes of the kind "[auth] …"; None: nothing is shown.
+        """
         self._logger = logger
 
     def register(self, server: Server) -> None:
@@ -101,6 +109,10 @@ class DockerAuthProvider:
     async def credentials(self, ctx: Context, request: pb.CredentialsRequest) -> pb.CredentialsResponse:
         """The credentials for a registry; empty where there are none.
 
+        Args:
+            ctx: ends when the daemon gives up; a credential helper that is under way is then left to its time limit.
+            request: the registry's host.
+
         Raises:
             BuildkitError: they cannot be looked up.
         """
@@ -112,6 +124,10 @@ class DockerAuthProvider:
 
     async def fetch_token(self, ctx: Context, request: pb.FetchTokenRequest) -> pb.FetchTokenResponse:
         """Fetch a token from a registry's authorization server, with the credentials for the registry.
+
+        Args:
+            ctx: ends when the daemon gives up; an HTTP request that is under way is no longer waited for.
+            request: the registry's host; the server's address, service and scopes.
 
         Raises:
             BuildkitError: "failed to fetch oauth token: …", "failed to fetch anonymous token: …", or the credentials
@@ -151,6 +167,10 @@ class DockerAuthProvider:
     ) -> pb.GetTokenAuthorityResponse:
         """The public key by which a daemon knows this client's tokens for a host.
 
+        Args:
+            ctx: ends when the daemon gives up; the token seed may have been written by then.
+            request: the registry's host, and the daemon's salt.
+
         Raises:
             RpcError: Unavailable, where BUILDKIT_NO_CLIENT_TOKEN is true.
         """
@@ -162,7 +182,15 @@ class DockerAuthProvider:
     async def verify_token_authority(
         self, ctx: Context, request: pb.VerifyTokenAuthorityRequest
     ) -> pb.VerifyTokenAuthorityResponse:
-        """A daemon's payload, signed by the key of `get_token_authority`."""
+        """A daemon's payload, signed by the key of `get_token_authority`.
+
+        Args:
+            ctx: ends when the daemon gives up; nothing is left behind.
+            request: the registry's host, the daemon's salt, and what to sign.
+
+        Raises:
+            BuildkitError: the credentials cannot be looked up, or the token seed cannot be read.
+        """
         from pybuildkit.third_party import nacl_sign
 
         seed = await self._authority_key(ctx, request.Host, request.Salt)

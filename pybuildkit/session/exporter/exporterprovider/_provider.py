@@ -39,14 +39,30 @@ class Exporter:
         server.add_unary(FINALIZE_EXPORT, self.finalize_export)
 
     async def find_exporters(self, ctx: Context, request: FindExportersRequest) -> FindExportersResponse:
-        """Ask the callback; raises RpcError (Unavailable) without one, else whatever it raises."""
+        """Answer a daemon that asks which exporters to use.
+
+        Args:
+            ctx: ends when the daemon gives up or the session ends; given to the callback.
+            request: the result's metadata and the names of its references.
+
+        Raises:
+            RpcError: Unavailable, without a callback; else whatever the callback raises.
+        """
         if self._callback is None:
             raise RpcError(Code.UNAVAILABLE, "no exporter callback registered")
         chosen = await self._callback(ctx, dict(request.metadata), list(request.refs))
         return FindExportersResponse(exporters=chosen)
 
     async def finalize_export(self, ctx: Context, request: FinalizeExportRequest) -> FinalizeExportResponse:
-        """Tell the callback; raises RpcError (Unimplemented) without one, else whatever it raises."""
+        """Take what the exporters answered.
+
+        Args:
+            ctx: ends when the daemon gives up or the session ends; given to the callback.
+            request: the exporters' answers.
+
+        Raises:
+            RpcError: Unimplemented, without a callback; else whatever the callback raises.
+        """
         if self.finalize is None:
             raise RpcError(Code.UNIMPLEMENTED, "no exporter finalize callback registered")
         await self.finalize(ctx, dict(request.exporter_response))
@@ -57,7 +73,11 @@ Option = Callable[[Exporter], None]
 
 
 def with_finalize_callback(callback: FinalizeCallback) -> Option:
-    """Learn what the exporters answered."""
+    """Learn what the exporters answered.
+
+    Args:
+        callback: called once the exports are done; what it raises fails the build.
+    """
 
     def apply(exporter: Exporter) -> None:
         exporter.finalize = callback
@@ -66,7 +86,12 @@ def with_finalize_callback(callback: FinalizeCallback) -> Option:
 
 
 def new(callback: Callback | None, *options: Option) -> Exporter:
-    """The session exporter's service over a callback."""
+    """The session exporter's service over a callback.
+
+    Args:
+        callback: chooses the exporters; None: the session offers the service but chooses none.
+        options: applied in order.
+    """
     exporter = Exporter(callback)
     for option in options:
         option(exporter)

@@ -36,6 +36,10 @@ class SecretProvider:
     async def get_secret(self, ctx: Context, request: GetSecretRequest) -> GetSecretResponse:
         """Answer one request.
 
+        Args:
+            ctx: ends when the daemon gives up; cancelling is up to the store.
+            request: the secret's id.
+
         Raises:
             RpcError: NotFound, for an id that the store does not have.
             BuildkitError: whatever the store raises, or "invalid secret size N".
@@ -66,10 +70,18 @@ class _MapStore:
 
 
 def new_secret_provider(store: SecretStore) -> SecretProvider:
-    """The secrets service over a store."""
+    """The secrets service over a store, asked each time a step needs a secret.
+
+    Args:
+        store: where the values come from.
+    """
     return SecretProvider(store)
 
 
 def from_map(values: Mapping[str, bytes]) -> SecretProvider:
-    """The secrets service over a mapping of ids to values."""
+    """The secrets service over a mapping.
+
+    Args:
+        values: by id, of at most 500 KiB each; later changes of the mapping count.
+    """
     return SecretProvider(_MapStore(values))

@@ -52,6 +52,9 @@ class AgentConfig:
 def new_ssh_agent_provider(configs: Iterable[AgentConfig]) -> SocketProvider:
     """The ssh service for the configurations; key files are read now, sockets opened when a step connects.
 
+    Args:
+        configs: one for each id; an agent that does not answer now is warned of.
+
     Raises:
         BuildkitError: "duplicate agent ID …", "failed to convert agent config …".
     """

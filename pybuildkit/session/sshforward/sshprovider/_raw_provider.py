@@ -46,14 +46,25 @@ class SocketProvider:
         return agent_id, dialer
 
     async def check_agent(self, ctx: Context, request: CheckAgentRequest) -> CheckAgentResponse:
-        """Answer whether there is an agent with an id; raises BuildkitError where there is none."""
+        """Answer whether there is an agent with an id.
+
+        Args:
+            ctx: not used; the answer needs no waiting.
+            request: the id; empty for "default".
+
+        Raises:
+            BuildkitError: there is none.
+        """
         from pybuildkit.session.sshforward.ssh_pb2 import CheckAgentResponse
 
         self._dialer(request.ID)
         return CheckAgentResponse()
 
     async def forward_agent(self, stream: ServerStream[BytesMessage, BytesMessage]) -> None:
-        """Serve one connection of the build until both sides have ended it.
+        """Serve one connection of the build until both sides have ended it; when the daemon gives up it is closed.
+
+        Args:
+            stream: the daemon's call, whose metadata names the agent.
 
         Raises:
             BuildkitError: "unset ssh forward key ID", or "failed to dial agent ID: …".

@@ -29,9 +29,11 @@ _READ_SIZE = 256 << 10
 class Reader(Protocol):
     """A blocking reader, such as a binary file."""
 
-    def read(self, n: int, /) -> bytes | None: ...
+    def read(self, n: int, /) -> bytes | None:
+        """At most `n` bytes; b"" at the end, None where a descriptor that does not block has nothing yet."""
 
-    def close(self) -> None: ...
+    def close(self) -> None:
+        """Called once, after the end, a failure or the end of the build."""
 
 
 class _Descriptor(Protocol):
@@ -41,9 +43,11 @@ class _Descriptor(Protocol):
 class AsyncReader(Protocol):
     """A reader of the event loop."""
 
-    def read(self, n: int, /) -> Awaitable[bytes]: ...
+    def read(self, n: int, /) -> Awaitable[bytes]:
+        """At most `n` bytes; b"" at the end. It is cancelled when the daemon gives up."""
 
-    def close(self) -> Awaitable[None] | None: ...
+    def close(self) -> Awaitable[None] | None:
+        """Called once, after the end, a failure or the end of the build."""
 
 
 class Uploader:
@@ -53,7 +57,15 @@ class Uploader:
         self._readers: dict[str, Reader | AsyncReader] = {}
 
     def add(self, reader: Reader | AsyncReader) -> str:
-        """Offer a reader, once; the URL by which a build names it. The service closes it when it has been read."""
+        """Offer a reader, once.
+
+        Args:
+            reader: where the bytes come from. Once a daemon has asked for it the service closes it, in any case; one
+                that nobody asks for stays open.
+
+        Returns:
+            the URL by which a build names it, for example as the frontend's option "context".
+        """
         reader_id = identity.new_id()
         self._readers[reader_id] = reader
         return f"http://buildkit-session/{reader_id}"
@@ -63,7 +75,10 @@ class Uploader:
         server.add_stream(PULL, self.pull)
 
     async def pull(self, stream: ServerStream[BytesMessage, BytesMessage]) -> None:
-        """Send one reader's bytes.
+        """Send one reader's bytes; when the daemon gives up, reading stops and the reader is closed.
+
+        Args:
+            stream: the daemon's call, whose metadata names the reader.
 
         Raises:
             BuildkitError: "no http response from session for ID". OSError: reading fails.
