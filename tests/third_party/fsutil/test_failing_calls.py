@@ -120,16 +120,21 @@ class Calls:
         return call
 
 
-def listed(root: Path) -> dict[str, tuple[int, bytes]]:
-    """Type and content of every entry."""
+Seen = tuple[int, int, bytes]
+"""Type and mode, time, and content or target; of a directory only its type."""
+
+
+def listed(root: Path) -> dict[str, Seen]:
+    """Every entry of a tree."""
     found = {}
     for path in root.rglob("*"):
-        mode = path.lstat().st_mode
+        info = path.lstat()
+        mode = info.st_mode
         content = os.fsencode(os.readlink(path)) if unix.S_ISLNK(mode) else b""
-        found[str(path.relative_to(root))] = (
-            unix.S_IFMT(mode),
-            path.read_bytes() if unix.S_ISREG(mode) else content,
-        )
+        content = path.read_bytes() if unix.S_ISREG(mode) else content
+        found[str(path.relative_to(root))] = (mode, info.st_mtime_ns, content)
+        if unix.S_ISDIR(mode):
+            found[str(path.relative_to(root))] = (unix.S_IFDIR, 0, b"")
     return found
 
 
@@ -170,12 +175,11 @@ async def run(source: Path, dest: Path, opt: ReceiveOpt, fail: tuple[Site, int] 
         return calls
     assert calls.failed, where
     for name, entry in left.items():
-        kind, content = entry
         if name.startswith(".tmp.") or "/.tmp." in name:
             assert fail is not None, where
             assert fail[0][0] == "unlink", where
-        elif kind == unix.S_IFREG:
-            assert entry in (good.get(name), before.get(name)), (name, len(content), *where)
+        else:
+            assert entry in (good.get(name), before.get(name)), (name, *where)
     texts = sorted((error_text(err) for err in errors if err is not None), key=len)
     assert len(texts) == 2, where
     assert texts[1].endswith(texts[0]), where
