@@ -27,7 +27,7 @@ from pybuildkit.rpc._events import (
     HeadersReceived,
     StreamReset,
 )
-from pybuildkit.rpc._frames import ErrorCode
+from pybuildkit.rpc._frames import ErrorCode, server_fault_text
 from pybuildkit.rpc._grpc import frame_messages
 from pybuildkit.rpc._sock import IOV_MAX, advance, socket_label
 from pybuildkit.rpc._tls import broken_text, handshake_text
@@ -226,7 +226,7 @@ class BlockingChannel:
             self._lost_text(broken_text(err) or f"read {self._wire.label}: read: {error_text(err)}")
             return
         if not data:
-            self._lost_text("EOF")
+            self._lost_text(self._conn.end_text)
             return
         for event in self._conn.receive(data):
             self._dispatch(event)
@@ -259,8 +259,7 @@ class BlockingChannel:
         if isinstance(event, GoAwayReceived):
             self._goaway = goaway_text(event)
         elif isinstance(event, ConnectionFailed):
-            where = "error reading from server" if self._conn.settled else "error reading server preface"
-            self._lose(f"{where}: {event.fault}")
+            self._lose(server_fault_text(event.fault, self._conn.settled))
         elif isinstance(event, (HeadersReceived, DataReceived, StreamReset)):
             response = self._calls.get(event.stream_id)
             if isinstance(event, DataReceived):

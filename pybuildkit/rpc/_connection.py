@@ -32,7 +32,15 @@ from pybuildkit.rpc._events import (
     StreamReset,
 )
 from pybuildkit.rpc._flow import Chunk, SendSide, StreamState
-from pybuildkit.rpc._frames import ErrorCode, FloodFault, FlowControlFault, FrameSizeFault, ProtocolFault
+from pybuildkit.rpc._frames import (
+    ErrorCode,
+    FloodFault,
+    FlowControlFault,
+    FrameSizeFault,
+    FrameTooLargeFault,
+    NotSettingsFault,
+    ProtocolFault,
+)
 from pybuildkit.rpc._headers import BlockDecoder, Headers, encode_block, malformed
 from pybuildkit.rpc._limits import Limits
 
@@ -114,6 +122,11 @@ class Connection:
     def settled(self) -> bool:
         """Whether the peer's first SETTINGS have come."""
         return self._settled
+
+    @property
+    def end_text(self) -> str:
+        """The end of the peer's bytes, if it were now, in Go's words: between two frames or within one."""
+        return "EOF" if len(self._partial) in (0, f.HEADER_SIZE) else "unexpected EOF"
 
     @property
     def draining(self) -> bool:
@@ -280,7 +293,7 @@ class Connection:
             high, low, kind, flags, stream_id = unpack(view, position)
             length = high << 8 | low
             if length > most:
-                raise FrameSizeFault(f"a frame of {length} bytes")
+                raise FrameTooLargeFault(bytes(view[position : position + size]))
             start = position + size
             position = start + length
             if position > end:
@@ -327,7 +340,7 @@ class Connection:
                 high, low, kind, flags, stream_id = f.HEADER.unpack_from(partial)
                 length = high << 8 | low
                 if length > f.MAX_FRAME:
-                    raise FrameSizeFault(f"a frame of {length} bytes")
+                    raise FrameTooLargeFault(bytes(partial[: f.HEADER_SIZE]))
                 need += length
                 if len(partial) == need:
                     break
@@ -339,7 +352,7 @@ class Connection:
         high, low, kind, flags, stream_id = f.HEADER.unpack_from(partial)
         length = high << 8 | low
         if length > f.MAX_FRAME:
-            raise FrameSizeFault(f"a frame of {length} bytes")
+            raise FrameTooLargeFault(bytes(partial[: f.HEADER_SIZE]))
         if len(partial) == f.HEADER_SIZE + length:
             self._partial = bytearray()
             self._frame(kind, flags, stream_id & f.MAX_STREAM_ID, memoryview(partial)[f.HEADER_SIZE :])
@@ -349,6 +362,8 @@ class Connection:
         if self._block is not None and (kind != f.CONTINUATION or stream_id != self._block_head[0]):
             raise ProtocolFault("a header block is interrupted by another frame")
         if not self._settled and (kind != f.SETTINGS or flags & f.ACK):
+            if self._client and kind != f.SETTINGS:
+                raise NotSettingsFault(kind)
             raise ProtocolFault("the first frame is not SETTINGS")
         if kind < len(self._handlers):
             self._handlers[kind](flags, stream_id, payload)

@@ -94,6 +94,54 @@ class FrameSizeFault(Http2Error):
     code = ErrorCode.FRAME_SIZE_ERROR
 
 
+class FrameTooLargeFault(FrameSizeFault):
+    """A frame of more bytes than any peer may send us; told in the words of Go's framer.
+
+    Args:
+        header: the frame's nine bytes.
+    """
+
+    def __init__(self, header: bytes) -> None:
+        super().__init__(f"a frame of {int.from_bytes(header[:3], 'big')} bytes")
+        self._is_http1 = header == b"HTTP/1.1 "
+
+    def __str__(self) -> str:
+        text = "http2: frame too large"
+        if not self._is_http1:
+            return text
+        hint = "note that the frame header looked like an HTTP/1.1 header"
+        return f"http2: failed reading the frame payload: {text}, {hint}"
+
+
+class NotSettingsFault(ProtocolFault):
+    """A server whose first frame is not SETTINGS.
+
+    Args:
+        kind: the frame's type.
+    """
+
+    def __init__(self, kind: int) -> None:
+        super().__init__("the first frame is not SETTINGS")
+        self._kind = kind
+
+    def __str__(self) -> str:
+        name = _GO_NAMES[self._kind] if self._kind < len(_GO_NAMES) else "Unknown"
+        return f"initial http2 frame from server is not a settings frame: *http2.{name}Frame"
+
+
+_GO_NAMES = (
+    *("Data", "Headers", "Priority", "RSTStream", "Settings"),
+    *("PushPromise", "Ping", "GoAway", "WindowUpdate", "Continuation"),
+)
+
+
+def server_fault_text(fault: Http2Error, settled: bool) -> str:
+    """What a client says of a server's mistake: after the server's SETTINGS, or before."""
+    if settled:
+        return f"error reading from server: {fault}"
+    return str(fault) if isinstance(fault, NotSettingsFault) else f"error reading server preface: {fault}"
+
+
 class FlowControlFault(Http2Error):
     """More bytes than the window allowed, or a window beyond the largest legal one."""
 

@@ -29,7 +29,7 @@ from pybuildkit.rpc._events import (
     StreamReset,
 )
 from pybuildkit.rpc._flow import Chunk
-from pybuildkit.rpc._frames import ErrorCode
+from pybuildkit.rpc._frames import ErrorCode, server_fault_text
 from pybuildkit.rpc._headers import Headers
 from pybuildkit.rpc._limits import Limits
 from pybuildkit.rpc._tls import broken_text
@@ -242,7 +242,7 @@ class Link:
                 await self._broken(error_text(err), err)
                 return
             if not data:
-                await self._broken("EOF", None)
+                await self._broken(self._conn.end_text, None)
                 return
             self.last_activity = self._loop.time()
             for event in self._conn.receive(data):
@@ -325,10 +325,7 @@ class Link:
             self._fault(event)
 
     def _fault(self, event: ConnectionFailed) -> None:
-        if self._conn.settled:
-            self._lose(f"error reading from server: {event.fault}", event.fault)
-        else:
-            self._lose(f"error reading server preface: {event.fault}", event.fault)
+        self._lose(server_fault_text(event.fault, self._conn.settled), event.fault)
 
     def _os_text(self, err: OSError, op: str) -> str:
         describe = getattr(self._stream, "error_text", None)
