@@ -1,4 +1,4 @@
-"""What a client says of a peer that speaks no HTTP/2, or breaks off: the words of Go's client, as it was seen to print them."""
+"""What a client says of a peer that speaks no HTTP/2, or breaks off: what Go's client was seen to print."""
 
 from __future__ import annotations
 
@@ -13,8 +13,7 @@ import pytest
 from pybuildkit.golang import context
 from pybuildkit.rpc import BlockingChannel, Channel, RpcError
 from pybuildkit.rpc import _frames as f
-from tests.rpc.peers import UNARY, Text
-from tests.rpc.test_channel import unix_dialer
+from tests.rpc.peers import UNARY, Text, unix_dialer
 
 SETTINGS = b"\0\0\0\4\0\0\0\0\0"
 PREFACE = 'connection error: desc = "error reading server preface: {}"'
