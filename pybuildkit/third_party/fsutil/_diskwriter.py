@@ -102,7 +102,6 @@ class FileWriter:
         "fd",
         "hasher",
         "key",
-        "kind",
         "original",
         "path",
         "received",
@@ -111,10 +110,9 @@ class FileWriter:
         "written",
     )
 
-    def __init__(self, path: bytes, stat: Stat, kind: ChangeKind, original: Stat) -> None:
+    def __init__(self, path: bytes, stat: Stat, original: Stat) -> None:
         self.path = path
         self.stat = stat
-        self.kind = kind
         self.original = original
         self.hasher: Hasher | hashlib._Hash | None = None
         self.received = 0
@@ -162,7 +160,7 @@ class DiskWriter:
         """Make or replace an entry.
 
         Args:
-            kind: ADD or MODIFY, for the announcement.
+            kind: ADD or MODIFY, for the announcement; a file with content is announced as added in any case.
             stat: what it becomes.
             original: what is announced.
 
@@ -180,7 +178,7 @@ class DiskWriter:
             if stat.linkname:
                 self._links.append((kind, path, stat, original))
                 return None
-            file = FileWriter(path, stat, kind, original)
+            file = FileWriter(path, stat, original)
             file.hasher = self._hash(original)
             return file
         if mode == MODE_DIR:
@@ -364,7 +362,7 @@ class DiskWriter:
                 self._complete(file)
         except OSError as err:
             raise self._failed(err, "write", file.path) from None
-        self._announce(file.kind, file.path, file.original, file.hasher)
+        self._announce(ChangeKind.ADD, file.path, file.original, file.hasher)
 
     def _write_small(self, file: FileWriter) -> bool:
         """Make a file of which nothing is written yet, in one go; False where its name is taken."""

@@ -16,7 +16,6 @@ from pybuildkit.third_party.fsutil._diskwriter import FileWriter
 from pybuildkit.third_party.fsutil._packet import request_packet
 from pybuildkit.third_party.fsutil._sender import ProtocolError
 from pybuildkit.third_party.fsutil._stat import Stat
-from pybuildkit.third_party.fsutil._validator import ChangeKind
 from pybuildkit.third_party.fsutil._wire import decode_varint, encode_varint
 
 MOST_HELD = 512 << 20
@@ -47,8 +46,8 @@ class Pending:
         self._heads = array("I")
         self._sizes = array("q")
         self._times = array("q")
-        self._head_numbers: dict[tuple[int, int, int, ChangeKind], int] = {}
-        self._head_values: list[tuple[int, int, int, ChangeKind]] = []
+        self._head_numbers: dict[tuple[int, int, int], int] = {}
+        self._head_values: list[tuple[int, int, int]] = []
         self._whole: dict[int, FileWriter] = {}
         self._begun: dict[bytes, FileWriter] = {}
         self._asked = 0
@@ -84,7 +83,7 @@ class Pending:
         else:
             self.charge(_PLAIN + len(stat.path))
             self._names.append(stat.path)
-            self._heads.append(self._head((stat.mode, stat.uid, stat.gid, file.kind)))
+            self._heads.append(self._head((stat.mode, stat.uid, stat.gid)))
             self._sizes.append(stat.size)
             self._times.append(stat.mod_time)
             state.append(0)
@@ -98,8 +97,8 @@ class Pending:
         self._times.frombytes(bytes(8 * count))
         self._state += bytes(count)
 
-    def _head(self, values: tuple[int, int, int, ChangeKind]) -> int:
-        """The number of a combination of mode, owner and kind of change; a tree has few."""
+    def _head(self, values: tuple[int, int, int]) -> int:
+        """The number of a combination of mode and owner; a tree has few."""
         number = self._head_numbers.get(values)
         if number is None:
             self.charge_object(0)
@@ -142,9 +141,9 @@ class Pending:
             found = self._whole.pop(id)
         else:
             self._names[id] = None
-            mode, uid, gid, kind = self._head_values[self._heads[id]]
+            mode, uid, gid = self._head_values[self._heads[id]]
             stat = Stat(path, mode, uid, gid, self._sizes[id], self._times[id])
-            found = FileWriter(path, stat, kind, stat)
+            found = FileWriter(path, stat, stat)
             self._held += _OBJECT - _PLAIN
             if self._held > self._most:
                 self.charge(0)

@@ -119,7 +119,7 @@ async def test_copy_switch_dir_to_file(tmp_path: Path) -> None:
     changes = Changes()
     fs = new_filter_fs(new_fs(str(source)), FilterOpt(map=reset))
     await transfer(fs, dest, ReceiveOpt(notify_hashed=changes.handle, content_hasher=hasher, filter=own))
-    assert list(changes.kinds) == [b"foo"]
+    assert changes.kinds == {b"foo": ChangeKind.ADD}
     assert shown(fsutil.walk(str(dest))) == ["file foo"]
 
 
@@ -188,6 +188,7 @@ async def test_copy_simple(tmp_path: Path) -> None:
     wanted += ["symlink:../../ zzz/bb/cc/dd", "file zzz.aa"]
     assert shown(fsutil.walk(str(dest))) == wanted
     assert (dest / "zzz/aa").read_bytes() == b"data3"
+    assert (dest / "foo2").read_bytes() == b"dat2"
     assert (dest / "foo2").stat().st_mtime_ns == time
     assert changes.digests[b"zzz/aa"] == "sha256:99b6ef96ee0572b5b3a4eb28f00b715d820bfd73836e59cc1565e241f4d1bb2f"
     assert changes.digests[b"foo2"] == "sha256:dd2529f7749ba45ea55de3b2e10086d6494cc45a94e57650c2882a6a14b4ff32"
@@ -206,6 +207,21 @@ async def test_copy_simple(tmp_path: Path) -> None:
     assert changes.digests[b"zzz/bb/cc/foo"] == digest
     assert changes.digests[b"zzz/bb/cc/dd"] == _LINK_DIGEST
     assert changes.kinds == {b"foo2": ChangeKind.DELETE, b"zzz/bb/cc/foo": ChangeKind.ADD}
+    assert b"foo2" not in changes.digests
+    assert (dest / "zzz/bb/cc/foo").read_bytes() == b"data5"
+
+
+async def test_kinds_of_changes(tmp_path: Path) -> None:
+    """A file that has content is always announced as added, and a directory that stays not at all, as Go does."""
+    lines = ["ADD a file new", "ADD b dir", "ADD c symlink new", "ADD d dir", "ADD e file >a", "ADD f file new"]
+    source = make(tmp_path / "d", lines)
+    lines = ["ADD a file old", "ADD b dir", "ADD c symlink old", "ADD d file old", "ADD e file old"]
+    dest = make(tmp_path / "dest", lines)
+    changes = Changes()
+    opt = ReceiveOpt(notify_hashed=changes.handle, content_hasher=hasher, differ=DIFF_NONE)
+    await transfer(new_fs(str(source)), dest, opt)
+    changed = dict.fromkeys((b"c", b"d", b"e"), ChangeKind.MODIFY)
+    assert changes.kinds == {b"a": ChangeKind.ADD, b"f": ChangeKind.ADD, **changed}
 
 
 async def test_copy_metadata_only(tmp_path: Path) -> None:
