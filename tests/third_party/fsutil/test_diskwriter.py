@@ -402,25 +402,43 @@ def test_close_removes_what_is_not_complete(tmp_path: Path) -> None:
     assert names(tmp_path) == ["d", "d/whole"]
 
 
-def test_root_stack_uses_subroot_and_basename(tmp_path: Path) -> None:
-    """TestRootStackUsesSubrootAndBasename, TestRootCacheUsesCachedParentChain."""
+def test_root_stack_uses_subroot_and_basename(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """TestRootStackUsesSubrootAndBasename, TestRootCacheUsesCachedParentChain: what is open is not opened again."""
     make(tmp_path, ["ADD a dir", "ADD a/b dir", "ADD a/b/c dir", "ADD a/b/c/file file data"])
+    opened: list[object] = []
+    real = os.open
+
+    def remember(path: bytes, flags: int, *, dir_fd: int | None = None) -> int:
+        opened.append(path)
+        return real(path, flags, dir_fd=dir_fd)
+
     with Root(str(tmp_path)) as root:
-        first = root.dir(b"a/b/c")
-        assert root.dir(b"a/b/c") == first
-        assert os.read(root.open_file(b"a/b/c/file")[0], 10) == b"data"
-        assert os.fstat(root.dir(b"")).st_ino == tmp_path.stat().st_ino
+        monkeypatch.setattr(os, "open", remember)
+        fd, _ = root.open_file(b"a/b/c/file")
+        assert os.read(fd, 10) == b"data"
+        os.close(fd)
+        assert opened == [b"a", b"b", b"c", b"file"]
+        for path in (b"a/b/c", b"a/b", b"a", b""):
+            assert os.fstat(root.dir(path)).st_ino == (tmp_path / os.fsdecode(path)).stat().st_ino
+        assert len(opened) == 4
         with pytest.raises(FileNotFoundError) as err:
             root.dir(b"a/none/c")
         assert error_text(err.value) == f"open {tmp_path}/a/none: no such file or directory"
 
 
 def test_root_close_closes_wrapped_root(tmp_path: Path) -> None:
-    """TestRootCloseClosesWrappedRoot."""
+    """TestRootCloseClosesWrappedRoot, and all that was opened below it."""
+    make(tmp_path, ["ADD a dir", "ADD a/b dir"])
+    before = open_descriptors()
     root = Root(str(tmp_path))
+    root.dir(b"a/b")
+    assert len(open_descriptors() - before) == 3
     root.close()
-    with pytest.raises(OSError, match="Bad file descriptor"):
-        root.dir(b"")
+    assert open_descriptors() == before
+    root.close()
+    for path in (b"", b"a", b"a/b"):
+        with pytest.raises(OSError, match="Bad file descriptor"):
+            root.dir(path)
 
 
 def test_delete_of_a_deep_tree(tmp_path: Path) -> None:
