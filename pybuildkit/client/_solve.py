@@ -11,6 +11,7 @@ Differs on purpose:
 - a session that breaks fails the solve (Go waits for the daemon for ever);
 - when nothing at all has arrived for ten seconds the connection is probed with a PING, and given up five seconds
   after one that is not answered;
+- where the connection is lost, a warning tells what was under way;
 - an export that broke on this side, or never came, is the solve's error although the daemon may say otherwise.
 """
 
@@ -64,6 +65,7 @@ SETTLE_SECONDS = 1.0
 
 _SEPARATORS = frozenset("\n\r\0")
 
+Sources = filesync.FSSyncProvider | None
 RunGateway = Callable[["Context", str, Session, Mapping[str, str]], Awaitable[None]]
 
 
@@ -106,10 +108,12 @@ async def solve(
         session = Session(opt.shared_key)
     cache = parse_cache_options(opt, run_gateway is not None, _warn)
     plan = ExportPlan()
+    sources = None
     if not opt.session_pre_initialized:
         plan = plan_exports(opt, cache.content_stores)
-        _register(session, opt, synced, plan)
+        sources = _register(session, opt, synced, plan)
     run = _Run(client, ctx, session, opt, cache, plan, status)
+    run.sources = sources
     response = await run.run(definition, run_gateway)
     await threads.call(ctx, lambda: _finish_stores(response, cache, plan))
     return response
@@ -160,9 +164,11 @@ def _local_names(definition: ops_pb2.Definition) -> list[str]:
     return names
 
 
-def _register(session: Session, opt: SolveOpt, synced: filesync.StaticDirSource, plan: ExportPlan) -> None:
-    if synced:
-        session.allow(filesync.new_fs_sync_provider(synced))
+def _register(session: Session, opt: SolveOpt, synced: filesync.StaticDirSource, plan: ExportPlan) -> Sources:
+    """Offer the services; the one that sends local sources, if there is one."""
+    sources = filesync.new_fs_sync_provider(synced) if synced else None
+    if sources is not None:
+        session.allow(sources)
     for attachable in opt.session:
         session.allow(attachable)
     if plan.content_stores:
@@ -173,6 +179,7 @@ def _register(session: Session, opt: SolveOpt, synced: filesync.StaticDirSource,
         session.allow(plan.sync_target)
     if opt.source_policy_provider is not None:
         session.allow(opt.source_policy_provider)
+    return sources
 
 
 class _Run:
@@ -194,6 +201,7 @@ class _Run:
         self._cache = cache
         self._plan = plan
         self._status = status
+        self.sources: Sources = None
         self._ref = opt.ref or identity.new_id()
         self._outer = ctx
         self._group, self._ctx = errgroup.with_context(ctx)
@@ -223,6 +231,7 @@ class _Run:
             await self._group.wait()
         except BuildkitError as err:
             explained = self._explain(self._failure or err)
+            self._warn_of_loss(explained)
             self._warn_of_incomplete(explained)
             raise explained from err
         finally:
@@ -240,6 +249,18 @@ class _Run:
         if failure is None or self._outer.is_done():
             return err
         return errors.wrap(failure, "failed to solve")
+
+    def _warn_of_loss(self, err: BuildkitError) -> None:
+        """Where the connection that there was is lost: what was under way."""
+        told = errors.find(err, RpcError)
+        lost = told is not None and told.code == Code.UNAVAILABLE and not told.message.startswith("connection error:")
+        if not lost or self._outer.is_done():
+            return
+        sent = self.sources.interrupted if self.sources is not None else []
+        received = self._plan.sync_target.interrupted() if self._plan.sync_target is not None else []
+        doing = [f"local source {name} was sent" for name in sent]
+        doing += [f"the {self._opt.exports[id].type} export was received" for id in received]
+        bklog.L.warning("the connection was lost while " + (" and ".join(doing) or "the daemon was building"))
 
     def _warn_of_incomplete(self, err: BuildkitError) -> None:
         """Name the directories that hold part of an export, where the error does not."""

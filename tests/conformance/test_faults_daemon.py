@@ -32,11 +32,18 @@ FOREVER = 3600.0
 
 
 class Cut(Script):
-    """Closes the connection in one of the phases of a build."""
+    """Closes the connection in one of the phases of a build.
 
-    def __init__(self, phase: str, dest: Path) -> None:
+    Args:
+        phase: "upload", "log" or "export".
+        dest: where the context goes.
+        work: the client's folder.
+    """
+
+    def __init__(self, phase: str, dest: Path, work: Path) -> None:
         self.phase = phase
         self.dest = dest
+        self.work = work
 
     async def frontend(self, build: Build) -> None:
         if self.phase == "upload":
@@ -48,19 +55,29 @@ class Cut(Script):
     async def export(self, build: Build) -> Mapping[str, str]:
         writer = await build.file()
         await writer.write_all(b"x" * 100_000)
+        while names(self.work) == {"test", "test/Dockerfile", "test/big"}:
+            await asyncio.sleep(0.01)  # until the client has begun to write
         await build.daemon.cut()
         return {}
 
 
-@pytest.mark.parametrize("phase", ["upload", "log", "export"])
-def test_daemon_killed(tmp_path: Path, work: Path, phase: str) -> None:
+@pytest.mark.parametrize(
+    ("phase", "doing"),
+    [
+        ("upload", "local source context was sent"),
+        ("log", "the daemon was building"),
+        ("export", "the tar export was received"),
+    ],
+)
+def test_daemon_killed(tmp_path: Path, work: Path, phase: str, doing: str) -> None:
     write_tree(work / "test", {"Dockerfile": "FROM scratch\n", "big": b"x" * 5_000_000})
-    with serve(Cut(phase, tmp_path / "got"), tmp_path) as daemon:
+    with serve(Cut(phase, tmp_path / "got", work), tmp_path) as daemon:
         started = time.monotonic()
         result = run(*BUILD, *CONTEXT, *TAR, addr=daemon.addr, cwd=work)
         assert time.monotonic() - started < 4
     text = one_error(result)
     assert "Unavailable" in text, text
+    assert f'level=warning msg="the connection was lost while {doing}"' in result.stderr
     assert names(work) == {"test", "test/Dockerfile", "test/big"}
 
 

@@ -76,9 +76,13 @@ class FSSyncProvider:
     Args:
         dirs: what may be asked for.
         progress: called while files are sent.
+
+    Attributes:
+        interrupted: the names of what was being sent when its call broke, in that order.
     """
 
     def __init__(self, dirs: DirSource, progress: ProgressCallback | None = None) -> None:
+        self.interrupted: list[str] = []
         self._dirs = dirs
         self._progress = progress
         self._room = asyncio.Semaphore(MOST_CALLS)
@@ -107,8 +111,12 @@ class FSSyncProvider:
                 follow_paths=opts.get(KEY_FOLLOW_PATHS, []),
             ),
         )
-        async with self._room:
-            await fsutil.send(stream.ctx, stream, filtered, self._progress)
+        try:
+            async with self._room:
+                await fsutil.send(stream.ctx, stream, filtered, self._progress)
+        except BaseException:
+            self.interrupted.append(name)
+            raise
 
 
 def new_fs_sync_provider(dirs: DirSource) -> FSSyncProvider:

@@ -108,6 +108,7 @@ class SyncTarget:
 
     def __init__(self, *targets: FSSyncTarget) -> None:
         self._targets: dict[int, FSSyncTarget] = {}
+        self._begun: set[int] = set()
         self._started: set[int] = set()
         self._unfinished: dict[int, int] = {}
         self._received: set[int] = set()
@@ -132,6 +133,10 @@ class SyncTarget:
     def missing(self) -> list[FSSyncTarget]:
         """The targets that received nothing whole."""
         return [target for id, target in sorted(self._targets.items()) if id not in self._received]
+
+    def interrupted(self) -> list[int]:
+        """The indexes of the exports that have begun, and of which nothing whole was received."""
+        return sorted(self._begun - self._received)
 
     def incomplete(self) -> list[str]:
         """The directories of exports that have begun and are not whole."""
@@ -168,6 +173,7 @@ class SyncTarget:
         target = self._targets.get(_exporter_id(stream.metadata))
         if target is None:
             raise BuildkitError(f"exporter {_exporter_id(stream.metadata)} not found")
+        self._begun.add(target.id)
         try:
             if target.outdir:
                 await self._receive_dir(stream, target)
