@@ -23,6 +23,9 @@ import pytest
 EMBEDDED = "embedded://"
 OTHER_CLIENT = shlex.split(os.environ.get("PYBUILDKIT_TEST_CLIENT", ""))
 COMMAND = OTHER_CLIENT or [sys.executable, "-m", "pybuildkit.cmd.buildctl"]
+ours_alone = pytest.mark.skipif(
+    bool(OTHER_CLIENT), reason="BuildKit's own client does otherwise: docs/compatibility.md"
+)
 RUN_OPTIONS = ["--opt", "force-network-mode=host", "--allow", "network.host"]
 
 

@@ -18,14 +18,15 @@ from pybuildkit.third_party.containerd.remotes.docker import Token, TokenOptions
 from pybuildkit.third_party.docker_config import AuthConfig, ConfigFile
 from tests.conformance import registry
 from tests.conformance.services import BUILD, LOCAL, make_key, need, program
-from tests.daemons import RUN_OPTIONS, finish, read_until, run, start, write_tree
+from tests.daemons import OTHER_CLIENT, RUN_OPTIONS, finish, ours_alone, read_until, run, start, write_tree
 
 SECRET, VARIABLE, PASSWORD = "PlantedInAFile", "PlantedInAVariable", "PlantedPassword"
 FILES = [
     *("--trace", "records/trace", "--metadata-file", "records/metadata", "--ref-file", "records/ref"),
     *("--debug-json-cache-metrics", "records/metrics"),
 ]
-RECORDS = [*FILES, "--profile-cpu", "records", "--profile-memory", "records"]
+PROFILES = {"--profile-cpu": "cpu.pstats", "--profile-memory": "memory.tracemalloc"}
+RECORDS = [*FILES, *(word for flag in PROFILES if not OTHER_CLIENT for word in (flag, "records"))]
 
 
 def dockerfile(ref: str, end: str) -> str:
@@ -71,7 +72,7 @@ def test_planted_values(real_addr: str, tmp_path: Path, busybox: Path, progress:
     assert tokens.given
     texts = {"standard error": result.stderr.encode(), "standard output": result.stdout}
     texts |= {path.name: path.read_bytes() for path in (tmp_path / "records").iterdir()}
-    assert {"trace", "ref", "cpu.pstats", "memory.tracemalloc"} <= set(texts)
+    assert {"trace", "ref", *(PROFILES.values() if not OTHER_CLIENT else ())} <= set(texts)
     for name, value in planted(tmp_path, tokens.given).items():
         assert [where for where, text in texts.items() if value in text] == [], name
 
@@ -111,6 +112,7 @@ CACHES = [
 ]
 
 
+@ours_alone
 @pytest.mark.parametrize(
     ("flag", "cache"),
     [
@@ -123,6 +125,7 @@ def test_keys_and_tokens_of_caches(tmp_path: Path, flag: str, cache: str) -> Non
     cached("embedded://", tmp_path, flag, cache)
 
 
+@ours_alone
 @pytest.mark.parametrize("cache", [CACHES[0], CACHES[-2]])
 def test_keys_and_tokens_of_caches_with_a_real_daemon(real_addr: str, tmp_path: Path, cache: str) -> None:
     cached(real_addr, tmp_path, "--export-cache", cache)
@@ -143,6 +146,7 @@ def cached(addr: str, tmp_path: Path, flag: str, cache: str) -> None:
         assert "pybuildctl" in result.stderr or "buildctl" in result.stderr, "the stack names the command line"
 
 
+@ours_alone
 def test_command_line_is_shown_without_its_secrets(tmp_path: Path) -> None:
     write_tree(tmp_path / "test", {"Dockerfile": "FROM scratch\n"})
     options = ["--opt", f"build-arg:NPM_TOKEN={TOKEN}", "--opt", f"build-arg:DB_PASSWORD={KEY}", "--opt", "plain=kept"]
@@ -205,6 +209,7 @@ ADDRESSES = [
 ]
 
 
+@ours_alone
 @pytest.mark.parametrize("address", ADDRESSES)
 def test_password_of_an_address_is_not_shown(tmp_path: Path, address: str) -> None:
     """Neither by the error nor by the stack below it, which names the command line."""

@@ -13,11 +13,9 @@ import pytest
 
 from tests.conformance import registry
 from tests.conformance.services import build, last_line, need
-from tests.daemons import OTHER_CLIENT
+from tests.daemons import OTHER_CLIENT, ours_alone
 
 USER, PASSWORD = "a user", "a pässword: with & all"
-# what BuildKit's own client does not do: docs/compatibility.md
-ours_alone = pytest.mark.skipif(bool(OTHER_CLIENT), reason="a difference of ours from BuildKit's client")
 DOCKERFILE = "FROM {}\nCOPY Dockerfile /copied\n"
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.conformance.services import build, copy_program, kind, last_line, make_key, need, ssh_agent
-from tests.daemons import write_tree
+from tests.daemons import ours_alone, write_tree
 
 SHELL = '["/bin/busybox", "sh", "-c", '
 
@@ -78,6 +78,7 @@ def test_secrets_that_cannot_be_offered(addr: str, tmp_path: Path, given: str, t
     assert last_line(result) == f"error: {text}"
 
 
+@ours_alone
 def test_endless_secret_ends(real_addr: str, tmp_path: Path, shell: Path) -> None:
     need(real_addr, "run")
     files = {"Dockerfile": step("/bin/busybox cat /run/secrets/zero > /made", "--mount=type=secret,id=zero")}
@@ -85,6 +86,7 @@ def test_endless_secret_ends(real_addr: str, tmp_path: Path, shell: Path) -> Non
     assert "secret zero too big. max size 500KiB" in last_line(result)
 
 
+@ours_alone
 def test_unset_variable_is_an_empty_secret_with_a_warning(real_addr: str, tmp_path: Path, shell: Path) -> None:
     need(real_addr, "run")
     script = "if /bin/busybox test -e /run/secrets/v; then /bin/busybox wc -c /run/secrets/v; fi > /size"
@@ -153,6 +155,7 @@ def test_agent_socket_unset(addr: str, tmp_path: Path) -> None:
     assert last_line(result) == f"error: failed to convert agent config {{default [] false}}: {text}"
 
 
+@ours_alone
 def test_dead_agent_socket_is_warned_of(addr: str, tmp_path: Path) -> None:
     with socket.socket(socket.AF_UNIX) as dead:
         dead.bind(str(tmp_path / "dead.sock"))

@@ -15,6 +15,7 @@ import pytest
 from pybuildkit.golang.context import background
 from pybuildkit.golang.errors import error_text
 from pybuildkit.third_party.fsutil import FilterOpt, ReceiveOpt, new_filter_fs, new_fs, receive, send
+from tests.session.unprivileged import unprivileged
 from tests.third_party.fsutil.changes import make
 from tests.third_party.fsutil.streams import MemoryStream, pair
 from tests.third_party.fsutil.transfer import names, open_descriptors, outcome
@@ -146,11 +147,11 @@ async def test_empty_file_changes_between_the_walk_and_the_end(
     assert "d/f" not in names(dest)
 
 
-@pytest.mark.skipif(os.getuid() == 0, reason="root may read everything")
-async def test_unreadable_file(tmp_path: Path) -> None:
-    source, dest = make(tmp_path / "src", ["ADD f file data"]), make(tmp_path / "dest", [])
-    (source / "f").chmod(0)
-    sender, _ = await outcome(new_fs(str(source)), dest, ReceiveOpt())
+async def test_unreadable_file() -> None:
+    with unprivileged() as folder:
+        source, dest = make(folder / "src", ["ADD f file data"]), make(folder / "dest", [])
+        (source / "f").chmod(0)
+        sender, _ = await outcome(new_fs(str(source)), dest, ReceiveOpt())
     assert sender is not None
     assert error_text(sender) == f"open {source}/f: permission denied"
 
