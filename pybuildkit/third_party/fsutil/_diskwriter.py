@@ -547,11 +547,19 @@ class DiskWriter:
             OSError: it cannot be written.
         """
         self._remove_all(name)
-        fd = os.open(name, CREATE, 0o644, dir_fd=self._root.dir(b""))
+        root = self._root.dir(b"")
         try:
-            write_all(fd, data)
-        finally:
-            os.close(fd)
+            fd = os.open(name, CREATE, 0o644, dir_fd=root)
+            try:
+                try:
+                    write_all(fd, data)
+                finally:
+                    os.close(fd)
+            except BaseException:
+                unlink_quietly(root, name)
+                raise
+        except OSError as err:
+            raise self._failed(err, "write", name) from None
 
     # Announcements and errors
 

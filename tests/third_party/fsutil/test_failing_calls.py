@@ -17,10 +17,20 @@ from typing import Any
 
 import pytest
 
-from pybuildkit.golang.errors import error_text
+from pybuildkit.golang.errors import BuildkitError, error_text
 from pybuildkit.third_party import fsutil
-from pybuildkit.third_party.fsutil import DIFF_CONTENT, DIFF_NONE, ChangeKind, DiskWriter, ReceiveOpt, Stat, new_fs
+from pybuildkit.third_party.fsutil import (
+    DIFF_CONTENT,
+    DIFF_NONE,
+    ChangeKind,
+    DiskWriter,
+    ReceiveOpt,
+    Receiver,
+    Stat,
+    new_fs,
+)
 from pybuildkit.third_party.fsutil._diskwriter import MAX_OPEN_FILES
+from pybuildkit.third_party.fsutil._packet import END_OF_LIST, stat_packet
 from tests.third_party.fsutil.changes import make
 from tests.third_party.fsutil.transfer import open_descriptors, outcome
 
@@ -222,3 +232,21 @@ def test_the_error_of_closing_a_file_names_that_file(tmp_path: Path) -> None:
     writer.close()
     assert open_descriptors() <= before
     assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.parametrize("name", ["unlink", "open", "write", "close"])
+def test_a_list_that_cannot_be_written_is_not_there(tmp_path: Path, source: Path, name: str) -> None:
+    """The file that takes the place of what is not wanted is whole or absent."""
+    dest = make(tmp_path / "dest", ["ADD .fsutil-metadata file old"])
+    receiver = Receiver(str(dest), ReceiveOpt(merge=True, metadata_only=lambda path, stat: False))
+    receiver.feed([stat_packet(entry.stat()) for entry in new_fs(str(source)).walk()])
+    calls = Calls(None, errno.EIO)
+    with pytest.MonkeyPatch.context() as patch:
+        calls.install(patch)
+        calls.fail_next(name)
+        with pytest.raises((OSError, BuildkitError)) as caught:
+            receiver.feed([END_OF_LIST])
+    receiver.close()
+    assert f" {dest}/.fsutil-metadata: input/output error" in error_text(caught.value)
+    assert listed(dest).keys() == ({".fsutil-metadata"} if name == "unlink" else set())
+    assert not receiver.whole
