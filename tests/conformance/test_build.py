@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.daemons import RUN_OPTIONS, can_run, run, tree, write_tree
+from tests.daemons import RUN_OPTIONS, can_run, ours_alone, run, tree, write_tree
 
 MAIN = ["build", "--frontend=dockerfile.v0", "--local", "context=test", "--local", "dockerfile=test/"]
 LOCAL = ["--output", "type=local,dest=images/test"]
@@ -133,6 +133,7 @@ def test_second_build_is_cached(addr: str, tmp_path: Path) -> None:
     assert "CACHED" in second.stderr
 
 
+@ours_alone
 def test_failed_build_leaves_an_old_tar_alone(addr: str, tmp_path: Path) -> None:
     context(tmp_path, {"Dockerfile": "FROM scratch\nCOPY missing /\n"})
     (tmp_path / "X.tar").write_text("the old one")

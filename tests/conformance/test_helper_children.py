@@ -32,6 +32,24 @@ def runs(pid: int) -> bool:
     return state not in "ZX"
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="the kernel ends them on Linux alone")
+@pytest.mark.parametrize("rest", ["exec sleep 1000", "exec sleep 1000 2>&-", "exec sleep 1000 < /dev/null"])
+def test_killed_client_of_a_program_that_stays(tmp_path: Path, work: Path, rest: str) -> None:
+    """A program that does not look at its standard input, nor keep its standard error, ends with the client too."""
+    write_tree(
+        tmp_path, {"bin/ssh": f"#!/bin/sh\necho $$ > {tmp_path}/part\nmv {tmp_path}/part {tmp_path}/pid\n{rest}\n"}
+    )
+    (tmp_path / "bin/ssh").chmod(0o755)
+    env = environment({"PATH": f"{tmp_path}/bin:{os.environ['PATH']}"})
+    client = subprocess.Popen([*COMMAND, "--addr", "ssh://host", *BUILD], cwd=work, env=env, stderr=subprocess.DEVNULL)
+    wait_for((tmp_path / "pid").exists, "the start of the helper's program")
+    child = int((tmp_path / "pid").read_text())
+    assert runs(child)
+    client.kill()
+    client.wait()
+    wait_for(lambda: not runs(child), "the end of the helper's program")
+
+
 @pytest.mark.parametrize(
     ("address", "program"),
     [("ssh://host", "ssh"), ("docker-container://box", "docker"), ("kube-pod://pod", "kubectl")],

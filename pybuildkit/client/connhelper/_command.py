@@ -4,8 +4,8 @@ Mirrors commandconn.New of github.com/docker/cli, as BuildKit's connection helpe
 
 Differs on purpose: of the child's standard error only the last 4 KiB are kept, and they are part of the error
 when the connection breaks; the child is asked to end (SIGTERM) when the connection is closed, killed 3 s later; a
-child that closes its streams and stays is waited for 3 s, not 10; a client that is killed leaves the child to the end
-of its standard input.
+child that closes its streams and stays is waited for 3 s, not 10. As in Go the kernel kills the child of a client that
+is killed, on Linux; elsewhere the child is left to the end of its standard input.
 """
 
 from __future__ import annotations
@@ -13,8 +13,9 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from pybuildkit.client._dial import DialError
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from pybuildkit.rpc import Endpoint
 
 _STDERR_KEPT = 4096
+_PR_SET_PDEATHSIG = 1
 _TERM_SECONDS = 3.0
 _EXIT_SECONDS = 3.0
 
@@ -39,32 +41,62 @@ def _look_path(name: str) -> str:
     raise DialError(f"exec: {quote(name)}: executable file not found in $PATH")
 
 
+def _dies_with_its_parent() -> Callable[[], None] | None:
+    """What a child calls before it becomes the command, so that the kernel kills it when its parent's thread ends."""
+    if sys.platform != "linux":
+        return None
+    import ctypes
+
+    try:
+        prctl = ctypes.PyDLL(None).prctl
+    except (OSError, AttributeError):  # a C library that cannot be reached in this way
+        return None
+    return lambda: prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL))
+
+
 class _Child:
-    """A running command, what it wrote to standard error, and its end."""
+    """A running command, what it wrote to standard error, and its end.
+
+    The kernel takes the thread that started a child for its parent: one thread starts it, reads its standard error, and
+    stays until it has ended.
+    """
+
+    process: subprocess.Popen[bytes]
 
     def __init__(self, command: Sequence[str]) -> None:
         self._command = command
+        self._stderr = b""
+        self._failure: OSError | None = None
         path = _look_path(command[0])
+        started = threading.Event()
+        self._reader = threading.Thread(target=self._run, args=(path, started), name="connhelper-child", daemon=True)
+        self._reader.start()
+        started.wait()
+        if self._failure is not None:
+            reason = os.strerror(self._failure.errno or 0).lower()
+            raise DialError(f"fork/exec {path}: {reason}", self._failure) from self._failure
+
+    def _run(self, path: str, started: threading.Event) -> None:
         try:
             self.process = subprocess.Popen(
-                command,
+                self._command,
                 executable=path,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
                 start_new_session=True,
+                preexec_fn=_dies_with_its_parent(),
             )
         except OSError as err:
-            raise DialError(f"fork/exec {path}: {os.strerror(err.errno or 0).lower()}", err) from err
-        self._stderr = b""
-        self._reader = threading.Thread(target=self._read_stderr, name="connhelper-stderr", daemon=True)
-        self._reader.start()
-
-    def _read_stderr(self) -> None:
+            self._failure = err
+            return
+        finally:
+            started.set()
         assert self.process.stderr is not None
         with self.process.stderr as pipe:
             while data := os.read(pipe.fileno(), 4096):
                 self._stderr = (self._stderr + data)[-_STDERR_KEPT:]
+        self.process.wait()
 
     def close(self) -> None:
         """End the child; waits for it at most 3 s before it is killed."""
