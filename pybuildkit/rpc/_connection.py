@@ -7,7 +7,9 @@ Rules (RFC 9113):
   both. Clients use odd numbers, always rising. A header block's CONTINUATION frames follow it with nothing between.
 - DATA counts against two windows, the stream's and the connection's. A stream's window is given back as the
   application consumes (`consumed`), so a reader that stops stalls its own stream only; the connection's is given
-  back as bytes arrive, up to a bound on what all streams together hold unread.
+  back as bytes arrive, up to a bound on what all streams together hold unread. Both begin small, since what the
+  windows let in is memory where the reader is the slower end; a peer that is slow to acknowledge our SETTINGS is far
+  away, needs more under way, and gets the whole windows.
 
 Use: give received bytes to `receive`, act on its events, call the `send_…` functions, then write what `take`
 gives, in that order. A peer that breaks the rules makes `receive` end with `ConnectionFailed`; a stream that does,
@@ -31,7 +33,7 @@ from pybuildkit.rpc._events import (
     SettingsReceived,
     StreamReset,
 )
-from pybuildkit.rpc._flow import Chunk, SendSide, StreamState
+from pybuildkit.rpc._flow import Chunk, RecvSide, SendSide, StreamState
 from pybuildkit.rpc._frames import (
     ErrorCode,
     FloodFault,
@@ -56,7 +58,7 @@ class Connection:
     Args:
         client: whether this end is the client.
         limits: what the peer may do.
-        clock: seconds, for the limits on nuisances only.
+        clock: seconds, for the limits on nuisances and the distance of the peer.
     """
 
     def __init__(
@@ -67,14 +69,12 @@ class Connection:
         self._clock = clock
         self._streams: dict[int, StreamState] = {}
         self._send = SendSide()
+        self._recv = RecvSide(self._limits, self._send)
         self._next_id = 1
         self._last_peer_id = 0
         self._reset_by_us: OrderedDict[int, None] = OrderedDict()
         self._peer_initial_window = f.DEFAULT_WINDOW
         self._peer_max_streams = f.MAX_STREAM_ID
-        self._recv_window = self._limits.connection_window
-        self._credit_below = self._limits.connection_window * 3 // 4 + 1
-        self._unread = 0
         self._decoder = BlockDecoder(self._limits.header_list)
         self._block: bytearray | None = None
         self._block_frames = 0
@@ -105,16 +105,15 @@ class Connection:
 
     def _greet(self) -> None:
         limits = self._limits
-        settings = {f.INITIAL_WINDOW_SIZE: limits.stream_window, f.MAX_HEADER_LIST_SIZE: limits.header_list}
+        settings = {f.INITIAL_WINDOW_SIZE: self._recv.stream_window, f.MAX_HEADER_LIST_SIZE: limits.header_list}
         if self._client:
             settings[f.ENABLE_PUSH] = 0
             self._send.control.append(f.PREFACE)
         else:
             settings[f.MAX_CONCURRENT_STREAMS] = limits.streams
         self._send.control.append(f.settings_frame(settings))
-        extra = limits.connection_window - f.DEFAULT_WINDOW
-        if extra > 0:
-            self._send.control.append(f.window_update_frame(0, extra))
+        self._recv.greet()
+        self._greeted: float | None = self._clock()
 
     # What the peer has told us.
 
@@ -155,7 +154,7 @@ class Connection:
         self._next_id += 2
         if stream_id > f.MAX_STREAM_ID:
             raise ProtocolFault("the connection has no stream numbers left")
-        stream = StreamState(stream_id, self._peer_initial_window, self._limits.stream_window)
+        stream = StreamState(stream_id, self._peer_initial_window, self._recv.stream_window)
         self._streams[stream_id] = stream
         self._send.control.append(f.header_frames(stream_id, encode_block(headers), end_stream))
         if end_stream:
@@ -212,12 +211,7 @@ class Connection:
         Returns:
             whether there is now something to send for it.
         """
-        self._unread -= size
-        told = self._recv_window < self._credit_below and self._credit_connection()
-        stream = self._streams.get(stream_id)
-        if stream is not None and not stream.remote_done:
-            told = self._credit_stream(stream, size) or told
-        return told
+        return self._recv.consumed(self._streams.get(stream_id), size)
 
     def has_output(self) -> bool:
         """Whether `take` would give anything now."""
@@ -245,24 +239,6 @@ class Connection:
         self._reset_by_us[stream_id] = None
         if len(self._reset_by_us) > _REMEMBERED:
             self._reset_by_us.popitem(last=False)
-
-    def _credit_stream(self, stream: StreamState, size: int) -> bool:
-        stream.uncredited += size
-        if stream.uncredited * 4 < self._limits.stream_window:
-            return False
-        self._send.control.append(f.window_update_frame(stream.stream_id, stream.uncredited))
-        stream.recv_window += stream.uncredited
-        stream.uncredited = 0
-        return True
-
-    def _credit_connection(self) -> bool:
-        window = self._limits.connection_window
-        grant = min(window, window + self._limits.unread - self._unread) - self._recv_window
-        if grant * 4 < window:
-            return False
-        self._send.control.append(f.window_update_frame(0, grant))
-        self._recv_window += grant
-        return True
 
     # Receiving.
 
@@ -310,13 +286,11 @@ class Connection:
         if type(event) is not DataReceived or event.stream_id != stream_id or event.ended or self._block is not None:
             return False
         stream = self._streams.get(stream_id)
-        if stream is None or size > stream.recv_window or size > self._recv_window:
+        recv = self._recv
+        if stream is None or size > stream.recv_window or size > recv.window:
             return False
-        stream.recv_window -= size
-        self._recv_window -= size
-        self._unread += size
-        if self._recv_window < self._credit_below:
-            self._credit_connection()
+        recv.window -= size
+        recv.take(stream, size, size)
         event.pieces.append(payload)
         event.size += size
         return True
@@ -415,22 +389,20 @@ class Connection:
 
     def _on_data(self, flags: int, stream_id: int, payload: memoryview) -> None:
         size = len(payload)
-        if size > self._recv_window:
+        recv = self._recv
+        if size > recv.window:
             raise FlowControlFault("the connection's window is exceeded")
-        self._recv_window -= size
+        recv.window -= size
         stream = self._streams.get(stream_id)
         if stream is None or stream.remote_done or not stream.head_received or size > stream.recv_window:
             self._refuse_data(stream, stream_id, size)
             return
-        stream.recv_window -= size
         ended = flags & f.END_STREAM
         if flags & f.PADDED:
             payload = self._unpad(flags, payload)
-            if not ended:
-                self._credit_stream(stream, size - len(payload))
-        self._unread += len(payload)
-        if self._recv_window < self._credit_below:
-            self._credit_connection()
+        recv.take(stream, size, len(payload))
+        if size > len(payload) and not ended:
+            recv.credit_stream(stream, size - len(payload))
         if not payload and not ended:
             self._annoy("empty frames")
             return
@@ -450,7 +422,7 @@ class Connection:
             self._stream_fault(stream, ErrorCode.PROTOCOL_ERROR, "DATA before HEADERS")
         else:
             self._stream_fault(stream, ErrorCode.FLOW_CONTROL_ERROR, "the stream's window is exceeded")
-        self._credit_connection()
+        self._recv.credit_connection()
 
     def _remote_end(self, stream: StreamState) -> None:
         stream.remote_done = True
@@ -519,7 +491,7 @@ class Connection:
             self._answer(f.rst_stream_frame(stream_id, ErrorCode.REFUSED_STREAM))
             self._remember(stream_id)
             return None
-        stream = StreamState(stream_id, self._peer_initial_window, self._limits.stream_window)
+        stream = StreamState(stream_id, self._peer_initial_window, self._recv.stream_window)
         self._streams[stream_id] = stream
         return stream
 
@@ -550,6 +522,9 @@ class Connection:
             if payload:
                 raise FrameSizeFault("an acknowledgement of SETTINGS with a payload")
             self._annoy("settings")
+            greeted, self._greeted = self._greeted, None
+            if greeted is not None and self._clock() - greeted >= self._limits.near_seconds:
+                self._recv.widen(self._streams.values())
             return
         if len(payload) % 6:
             raise FrameSizeFault("SETTINGS of a wrong size")

@@ -1,15 +1,30 @@
-"""The sending half of a connection: what waits on each stream, and in which frames and order it leaves.
+"""The flow of data on a connection: what waits to be sent, in which frames and order it leaves, and how much may come.
 
 Streams that may send take turns (round robin), a quantum each, so that a large message does not hold up a small
 one. Payloads leave as slices of the buffers that were given: nothing is joined, and a slice of a `memoryview`
 copies nothing.
+
+What the peer may send is bounded by windows that begin small: what they let in is memory where the reader is the
+slower end. A peer that is far away needs more under way, and gets the whole windows (`RecvSide.widen`).
 """
 
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterable
 
-from pybuildkit.rpc._frames import DATA, DEFAULT_WINDOW, END_STREAM, MAX_FRAME, frame_header, header_frames
+from pybuildkit.rpc._frames import (
+    DATA,
+    DEFAULT_WINDOW,
+    END_STREAM,
+    INITIAL_WINDOW_SIZE,
+    MAX_FRAME,
+    frame_header,
+    header_frames,
+    settings_frame,
+    window_update_frame,
+)
+from pybuildkit.rpc._limits import Limits
 
 QUANTUM = 4 * MAX_FRAME
 
@@ -176,3 +191,83 @@ class SendSide:
                 turns.append(stream)
         turns.extendleft(reversed(parked))
         return out
+
+
+class RecvSide:
+    """How much the peer may send: the connection's window, and the bytes that nobody has consumed yet.
+
+    Args:
+        limits: the bounds.
+        send: takes the frames that give window back.
+
+    Attributes:
+        window: bytes that the peer may send on all streams together.
+        stream_window: what a new stream begins with.
+    """
+
+    __slots__ = ("_credit_below", "_limits", "_send", "_unread", "_whole", "stream_window", "window")
+
+    def __init__(self, limits: Limits, send: SendSide) -> None:
+        self._limits = limits
+        self._send = send
+        self._unread = 0
+        self.stream_window = min(limits.stream_window, limits.near_window)
+        self._whole = self.window = min(limits.connection_window, limits.near_window)
+        self._credit_below = self._whole * 3 // 4 + 1
+
+    def greet(self) -> None:
+        """Tell a new peer the connection's window; that of streams is in the SETTINGS."""
+        extra = self._whole - DEFAULT_WINDOW
+        if extra > 0:
+            self._send.control.append(window_update_frame(0, extra))
+
+    def widen(self, streams: Iterable[StreamState]) -> None:
+        """Open the whole windows, for a peer that is far away."""
+        limits, control = self._limits, self._send.control
+        more = limits.stream_window - self.stream_window
+        if more > 0:
+            self.stream_window = limits.stream_window
+            for stream in streams:
+                stream.recv_window += more
+            control.append(settings_frame({INITIAL_WINDOW_SIZE: limits.stream_window}))
+        more = limits.connection_window - self._whole
+        if more > 0:
+            self._whole = limits.connection_window
+            self._credit_below = self._whole * 3 // 4 + 1
+            self.window += more
+            control.append(window_update_frame(0, more))
+
+    def take(self, stream: StreamState, size: int, unread: int) -> None:
+        """Count received bytes of a stream, and how many of them somebody has yet to consume."""
+        stream.recv_window -= size
+        self._unread += unread
+        if self.window < self._credit_below:
+            self.credit_connection()
+
+    def consumed(self, stream: StreamState | None, size: int) -> bool:
+        """Give back window for consumed bytes; whether there is now something to send for it."""
+        self._unread -= size
+        told = self.window < self._credit_below and self.credit_connection()
+        if stream is not None and not stream.remote_done:
+            told = self.credit_stream(stream, size) or told
+        return told
+
+    def credit_stream(self, stream: StreamState, size: int) -> bool:
+        """Give back a stream's window, once enough has come together."""
+        stream.uncredited += size
+        if stream.uncredited * 4 < self.stream_window:
+            return False
+        self._send.control.append(window_update_frame(stream.stream_id, stream.uncredited))
+        stream.recv_window += stream.uncredited
+        stream.uncredited = 0
+        return True
+
+    def credit_connection(self) -> bool:
+        """Give back the connection's window, as far as unread bytes allow and once it is worth a frame."""
+        whole = self._whole
+        grant = min(whole, whole + self._limits.unread - self._unread) - self.window
+        if grant * 4 < whole:
+            return False
+        self._send.control.append(window_update_frame(0, grant))
+        self.window += grant
+        return True

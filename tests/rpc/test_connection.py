@@ -334,6 +334,29 @@ def test_window_is_given_back_as_the_application_consumes() -> None:
     assert events[-1].code == FLOW
 
 
+@pytest.mark.parametrize(("seconds", "window"), [(0.01, 3 << 20), (0.03, 16 << 20)])
+def test_a_peer_that_is_far_away_gets_larger_windows(seconds: float, window: int) -> None:
+    now = 5.0
+    conn = Connection(client=False, clock=lambda: now)
+    conn.receive(CLIENT_GREETING + headers(1))
+    output(conn)
+    now += seconds
+    conn.receive(f.SETTINGS_ACK)
+    told = [
+        (f.SETTINGS, 0, 0, f.SETTING.pack(f.INITIAL_WINDOW_SIZE, 16 << 20)),
+        (f.WINDOW_UPDATE, 0, 0, f.UINT32.pack(13 << 20)),
+    ]
+    assert parse(output(conn)) == (told if window > 3 << 20 else [])
+    now += 60
+    conn.receive(f.SETTINGS_ACK)
+    assert parse(output(conn)) == [], "only the first acknowledgement tells the distance"
+    conn.receive(headers(3))
+    for stream in (1, 3):
+        for _ in range(window // 16384):
+            assert not isinstance(conn.receive(data(stream, bytes(16384)))[-1], (ConnectionFailed, StreamReset))
+        assert isinstance(conn.receive(data(stream, b"x"))[-1], StreamReset)
+
+
 def test_a_stalled_reader_does_not_use_up_the_connection() -> None:
     limits = Limits(stream_window=1 << 16, connection_window=1 << 16, unread=1 << 20)
     conn = Connection(client=False, limits=limits)
@@ -492,7 +515,7 @@ def test_settings_are_sent_first_and_acknowledged() -> None:
     for conn, greeting in ((Connection(client=True), SERVER_GREETING), (Connection(client=False), CLIENT_GREETING)):
         first = parse(output(conn))
         assert first[0][0] == f.SETTINGS
-        assert (f.WINDOW_UPDATE, 0, 0, f.UINT32.pack((16 << 20) - 65535)) in first
+        assert (f.WINDOW_UPDATE, 0, 0, f.UINT32.pack((3 << 20) - 65535)) in first
         assert not conn.settled
         conn.receive(greeting)
         assert conn.settled
