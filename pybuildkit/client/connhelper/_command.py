@@ -19,7 +19,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from pybuildkit.client._dial import DialError
-from pybuildkit.golang.strconv import quote
+from pybuildkit.golang.exec import LookPathError, look_path
 
 if TYPE_CHECKING:
     from pybuildkit.rpc import Endpoint
@@ -28,17 +28,6 @@ _STDERR_KEPT = 4096
 _PR_SET_PDEATHSIG = 1
 _TERM_SECONDS = 3.0
 _EXIT_SECONDS = 3.0
-
-
-def _look_path(name: str) -> str:
-    """The path of a program on PATH, which is never found below the current directory."""
-    for folder in os.environ.get("PATH", "").split(os.pathsep):
-        path = os.path.join(folder or ".", name)
-        if os.path.isfile(path) and os.access(path, os.X_OK):
-            if os.path.isabs(path):
-                return path
-            raise DialError(f"exec: {quote(name)}: cannot run executable found relative to current directory")
-    raise DialError(f"exec: {quote(name)}: executable file not found in $PATH")
 
 
 def _dies_with_its_parent() -> Callable[[], None] | None:
@@ -67,7 +56,10 @@ class _Child:
         self._command = command
         self._stderr = b""
         self._failure: OSError | None = None
-        path = _look_path(command[0])
+        try:
+            path = look_path(command[0])
+        except LookPathError as err:
+            raise DialError(str(err), err) from err
         started = threading.Event()
         self._reader = threading.Thread(target=self._run, args=(path, started), name="connhelper-child", daemon=True)
         self._reader.start()

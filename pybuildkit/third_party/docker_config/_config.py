@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-import shutil
 import sys
 from typing import TYPE_CHECKING
 
-from pybuildkit.golang.errors import BuildkitError, error_text, wrap
+from pybuildkit.golang.errors import BuildkitError, error_text, with_op, wrap
+from pybuildkit.golang.exec import LookPathError, look_path
 from pybuildkit.third_party.docker_config._configfile import ConfigFile
 
 if TYPE_CHECKING:
@@ -71,7 +71,15 @@ def _default_store() -> str:
     if sys.platform == "darwin":
         name = "osxkeychain"
     elif sys.platform.startswith("linux"):
-        name = "pass" if shutil.which("pass") else "secretservice"
+        name = "pass" if _is_installed("pass") else "secretservice"
     else:
         return ""
-    return name if shutil.which(f"docker-credential-{name}") else ""
+    return name if _is_installed(f"docker-credential-{name}") else ""
+
+
+def _is_installed(program: str) -> bool:
+    try:
+        look_path(program)
+    except LookPathError:
+        return False
+    return True

@@ -12,12 +12,12 @@ Differs on purpose: a helper has a limited time, and one that writes no JSON is 
 from __future__ import annotations
 
 import contextlib
-import shutil
 import subprocess
 import threading
 from typing import TYPE_CHECKING
 
 from pybuildkit.golang.errors import BuildkitError, error_text
+from pybuildkit.golang.exec import LookPathError, look_path
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -96,16 +96,21 @@ class HelperCall:
         return status, output
 
     def _start(self, command: Sequence[str]) -> subprocess.Popen[bytes]:
-        if shutil.which(command[0]) is None:
-            raise _failure(f'exec: "{command[0]}": executable file not found in $PATH', "")
+        try:
+            path = look_path(command[0])
+        except LookPathError as err:
+            raise _failure(str(err), "") from None
         with self._lock:
             if self._interrupted:
                 raise _failure(f"{command[0]} was interrupted", "")
             try:
-                self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+                pipe = subprocess.PIPE
+                self._process = subprocess.Popen(command, executable=path, stdin=pipe, stdout=pipe)
             except OSError as err:
                 reason = error_text(OSError(err.errno, err.strerror))
-                raise _failure(f"fork/exec {shutil.which(command[0])}: {reason}", "") from err
+                raise _failure(f"fork/exec {path}: {reason}", "") from err
+            except ValueError:  # a NUL in the name
+                raise _failure(f"fork/exec {path}: invalid argument", "") from None
             return self._process
 
 

@@ -151,8 +151,10 @@ def test_missing_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
         monkeypatch.setenv("PATH", path)
         assert refusal() == 'exec: "helper": cannot run executable found relative to current directory'
     monkeypatch.chdir(tmp_path / "third")
-    monkeypatch.setenv("PATH", "")
+    monkeypatch.setenv("PATH", ":")
     assert refusal() == 'exec: "helper": cannot run executable found relative to current directory'
+    monkeypatch.setenv("PATH", "")
+    assert refusal() == 'exec: "helper": executable file not found in $PATH'
     assert not (tmp_path / "ran").exists()
 
 

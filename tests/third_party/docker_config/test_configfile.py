@@ -275,6 +275,46 @@ def test_helper_failures(script: str | None, text: str, helpers: Path) -> None:
     assert error_text(caught.value) == f"error getting credentials - {text}"
 
 
+@pytest.mark.parametrize(
+    ("path", "reason"),
+    [
+        ("bin", "cannot run executable found relative to current directory"),
+        (":/nowhere", "cannot run executable found relative to current directory"),
+        ("", "executable file not found in $PATH"),
+    ],
+)
+def test_helper_below_the_current_directory_is_not_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, path: str, reason: str
+) -> None:
+    """Whoever wrote into the current directory does not get to answer for a registry."""
+    for folder in (tmp_path, tmp_path / "bin"):
+        folder.mkdir(exist_ok=True)
+        _helper(folder, "secretservice", f"touch {tmp_path}/ran")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PATH", path)
+    with pytest.raises(CredentialHelperError) as caught:
+        _config({"credsStore": "secretservice"}).get_auth_config("r.example")
+    text = f'error getting credentials - err: exec: "docker-credential-secretservice": {reason}, out: ``'
+    assert error_text(caught.value) == text
+    monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path / "none"))
+    assert load_default_config_file(io.StringIO()).credentials_store == ""
+    assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("../x", "fork/exec docker-credential-../x: no such file or directory"),
+        ("a\0b", 'exec: "docker-credential-a\\x00b": executable file not found in $PATH'),
+        ("/\0", "fork/exec docker-credential-/\0: invalid argument"),
+    ],
+)
+def test_helper_whose_name_is_none(name: str, text: str) -> None:
+    with pytest.raises(CredentialHelperError) as caught:
+        _config({"credsStore": name}).get_auth_config("r.example")
+    assert error_text(caught.value) == f"error getting credentials - err: {text}, out: ``"
+
+
 @pytest.mark.parametrize("script", ["exec sleep 100", "sleep 100"], ids=["itself", "its child"])
 def test_helper_that_hangs(script: str, helpers: Path) -> None:
     _helper(helpers, "slow", script)
