@@ -177,9 +177,9 @@ def decode(text: str | bytes) -> object:
 
 
 def decode_only(text: str, more: str) -> object:
-    """The value of a text, as `decode`; raises SyntaxError with the words `more` where something follows it."""
+    """The value of a text, as `decode`; raises SyntaxError with the words `more` where another value follows it."""
     value, rest = _decode_first(text)
-    if rest.strip(" \t\r\n"):
+    if rest.lstrip(" \t\r\n")[:1] not in ("", "]", "}"):
         raise SyntaxError(more, len(text) - len(rest))
     return value
 

@@ -149,21 +149,63 @@ class Bytes(Kind):
         if not isinstance(value, str):
             errors.wrong(value, self)
             return None
-        import binascii
-
         try:
-            return binascii.a2b_base64(value.replace("\n", "").replace("\r", ""), strict_mode=True)
-        except (binascii.Error, ValueError):
-            errors.wrong(value, self, f": illegal base64 data at input byte {bad_base64(value)}")
+            return decode_base64(value)
+        except Base64Error as err:
+            errors.wrong(value, self, f": {err}")
             return None
 
 
-def bad_base64(text: str) -> int:
-    """Where a text stops being base64."""
-    for index, char in enumerate(text):
-        if not (char.isascii() and (char.isalnum() or char in "+/")):
-            return index
-    return len(text) // 4 * 4
+class Base64Error(BuildkitError):
+    """A text that is no base64: `illegal base64 data at input byte N`."""
+
+
+def decode_base64(text: str) -> bytes:
+    """What a text in base64 with padding stands for; line breaks in it do not count.
+
+    Raises:
+        Base64Error: at the first byte that does not belong there.
+    """
+    import binascii
+
+    bare = text.translate({10: None, 13: None})
+    try:
+        if len(bare) % 4 or bare.endswith("==="):
+            raise ValueError("padding is missing, or too much")
+        return binascii.a2b_base64(bare, strict_mode=True)
+    except ValueError:  # binascii.Error is one
+        position = _bad_byte(text.encode("utf-8", "surrogatepass"))
+        raise Base64Error(f"illegal base64 data at input byte {position}") from None
+
+
+_BASE64_DIGITS = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/")
+
+
+def _bad_byte(data: bytes) -> int:
+    """Where data stops being base64."""
+    digits = 0
+    for position, byte in enumerate(data):
+        if byte in _BASE64_DIGITS:
+            digits = (digits + 1) % 4
+        elif byte == ord("="):
+            return position if digits < 2 else _bad_padding(data, position + 1, digits)
+        elif byte not in b"\r\n":
+            return position
+    return len(data) - digits
+
+
+def _bad_padding(data: bytes, position: int, digits: int) -> int:
+    """The same after the first sign of padding, which stands behind two or three digits."""
+
+    def end_of_line_breaks(start: int) -> int:
+        return len(data) - len(data[start:].lstrip(b"\r\n"))
+
+    if digits == 2:
+        position = end_of_line_breaks(position)
+        if data[position : position + 1] != b"=":
+            return position if position == len(data) else position - 1
+        position += 1
+    return end_of_line_breaks(position)
 
 
 class List(Kind):

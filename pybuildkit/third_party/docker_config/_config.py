@@ -38,16 +38,27 @@ def load(folder: str = "") -> ConfigFile:
 
 def _load_into(config: ConfigFile) -> None:
     try:
-        with open(config.filename, "rb") as file:
-            data = file.read(_MAX_SIZE)
+        descriptor = os.open(config.filename, os.O_RDONLY | os.O_CLOEXEC)
     except FileNotFoundError:
         return
     except OSError as err:
         raise wrap(err, "loading config file") from err
     try:
-        config.load_bytes(data)
-    except BuildkitError as err:
+        config.load_bytes(_read(descriptor, config.filename))
+    except (BuildkitError, OSError) as err:
         raise wrap(err, f"parsing config file ({config.filename})") from err
+    finally:
+        os.close(descriptor)
+
+
+def _read(descriptor: int, name: str) -> bytes:
+    data = b""
+    try:
+        while len(data) < _MAX_SIZE and (more := os.read(descriptor, _MAX_SIZE - len(data))):
+            data += more
+    except OSError as err:
+        raise with_op(OSError(err.errno, err.strerror, name), "read") from None
+    return data
 
 
 def load_default_config_file(stderr: TextIO) -> ConfigFile:

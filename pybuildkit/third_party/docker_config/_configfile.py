@@ -12,8 +12,6 @@ Texts never show a user name, password or token, and neither does the `repr` of 
 
 from __future__ import annotations
 
-import base64
-import binascii
 import os
 import sys
 from dataclasses import dataclass, replace
@@ -21,8 +19,8 @@ from typing import TYPE_CHECKING, Any
 
 from pybuildkit.golang import json
 from pybuildkit.golang.errors import BuildkitError, error_text
-from pybuildkit.golang.jsontypes import STRING, List, Map, Struct, bad_base64, convert, text
-from pybuildkit.golang.url import redacted
+from pybuildkit.golang.jsontypes import STRING, Base64Error, List, Map, Struct, convert, decode_base64, text
+from pybuildkit.golang.url import URLError, parse, redacted
 from pybuildkit.third_party.docker_config._helper import TOKEN_USERNAME, HelperCall
 
 if TYPE_CHECKING:
@@ -168,13 +166,11 @@ class ConfigFile:
 def convert_to_hostname(maybe_url: str) -> str:
     """The host (and port) of an address that may be a URL, as old configurations have it."""
     if "://" in maybe_url:
-        from urllib.parse import urlsplit
-
         try:
-            parts = urlsplit(maybe_url)
-            hostname, port = parts.hostname, parts.port
-        except ValueError:
-            hostname, port = None, None
+            parsed = parse(maybe_url)
+        except URLError:
+            return maybe_url.partition("/")[0]
+        hostname, port = parsed.hostname(), parsed.port()
         if hostname:
             shown = f"[{hostname}]" if ":" in hostname and port else hostname
             return f"{shown}:{port}" if port else hostname
@@ -186,9 +182,9 @@ def decode_auth(auth: str) -> tuple[str, str]:
     if not auth:
         return "", ""
     try:
-        decoded = base64.b64decode(auth.translate({10: None, 13: None}), validate=True)
-    except (binascii.Error, ValueError):
-        raise ConfigError(f"illegal base64 data at input byte {bad_base64(auth)}") from None
+        decoded = decode_base64(auth)
+    except Base64Error as err:
+        raise ConfigError(str(err)) from None
     username, colon, password = decoded.decode("utf-8", "surrogateescape").partition(":")
     if not colon or not username:
         raise ConfigError("invalid auth configuration file")

@@ -91,6 +91,12 @@ def test_auths() -> None:
         ("http://r.example:5000", "r.example:5000"),
         ("https://[::1]:5000/", "[::1]:5000"),
         ("r.example/path", "r.example"),
+        ("https://R.Example/", "R.Example"),
+        ("https://r.example:99999/", "r.example:99999"),
+        ("https://r.example:/", "r.example"),
+        ("https://u:p@r.example/", "r.example"),
+        ("https://[::1]/", "::1"),
+        ("https://r.example:x/", "https:"),
         ("r.example:5000", "r.example:5000"),
     ],
 )
@@ -117,6 +123,7 @@ FIELD = "json: cannot unmarshal {} into Go struct field ConfigFile.{} of type {}
         (b'{"auths": {"https://u:planted@h": 1}}', "auths.https://u:xxxxx@h of type types.AuthConfig"),
         (b'{"auths": {"h": {"auth": "!planted-secret!"}}}', "illegal base64 data at input byte 0"),
         (b'{"auths": {"h": {"auth": "dTpwQ"}}}', "illegal base64 data at input byte 4"),
+        (b'{"auths": {"h": {"auth": "dTpw===="}}}', "illegal base64 data at input byte 4"),
         (b'{"auths": {"h": {"auth": "bm8tY29sb24="}}}', "invalid auth configuration file"),
         (b'{"auths": {"h": {"auth": "OnA="}}}', "invalid auth configuration file"),
         (b'{"credsStore": 1}', FIELD.format("number", "credsStore", "string")),
@@ -178,8 +185,15 @@ def test_load(tmp_path: Path) -> None:
         load(str(tmp_path))
     (tmp_path / "config.json").unlink()
     (tmp_path / "config.json").mkdir()
-    with pytest.raises(BuildkitError, match=r"^loading config file: "):
+    name = tmp_path / "config.json"
+    with pytest.raises(BuildkitError) as caught:
         load(str(tmp_path))
+    assert str(caught.value) == f"parsing config file ({name}): read {name}: is a directory"
+    name.rmdir()
+    name.symlink_to("config.json")
+    with pytest.raises(BuildkitError) as caught:
+        load(str(tmp_path))
+    assert str(caught.value) == f"loading config file: open {name}: too many levels of symbolic links"
 
 
 def test_default_file_warns_and_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, helpers: Path) -> None:
@@ -202,7 +216,7 @@ def test_environment_wins_and_is_named_when_malformed(
     assert config.get_auth_config("b").username == "file"
     monkeypatch.setenv("DOCKER_AUTH_CONFIG", json.dumps({"AUTHS": {"a": {"AUTH": _auth("folded", "pw")}}}))
     assert config.get_auth_config("a").username == "folded"
-    for value in (" ", "null", "{}"):
+    for value in (" ", "null", "{}", "{}]", "{} }"):
         monkeypatch.setenv("DOCKER_AUTH_CONFIG", value)
         assert config.get_auth_config("a").username == "file"
     assert capsys.readouterr().err == ""
