@@ -26,7 +26,8 @@ def _sign(data: bytes, flags: int) -> bytes:
     return b"signed " + data
 
 
-KEYS = [PrivateKey(b"one", _sign), PrivateKey(b"two", _sign), PrivateKey(b"one", _sign)]
+ONE, TWO, THREE = (pack_string(name) for name in (b"one", b"two", b"three"))
+KEYS = [PrivateKey(ONE, _sign), PrivateKey(TWO, _sign), PrivateKey(ONE, _sign)]
 
 
 def sign_request(blob: bytes, data: bytes, flags: int = 0) -> bytes:
@@ -37,13 +38,14 @@ def sign_request(blob: bytes, data: bytes, flags: int = 0) -> bytes:
     ("request_", "answer"),
     [
         (b"\x01", b"\x02\0\0\0\0"),
-        (b"\x0b", b"\x0c\0\0\0\x02\0\0\0\x03one\0\0\0\0\0\0\0\x03two\0\0\0\0"),
-        (sign_request(b"two", b"x"), b"\x0e" + pack_string(b"signed x")),
-        (sign_request(b"two", b"x", 2), b"\x05"),
-        (sign_request(b"three", b"x"), b"\x05"),
+        (b"\x0b", b"\x0c\0\0\0\x02" + pack_string(ONE) + bytes(4) + pack_string(TWO) + bytes(4)),
+        (sign_request(TWO, b"x"), b"\x0e" + pack_string(b"signed x")),
+        (sign_request(TWO, b"x", 2), b"\x05"),
+        (sign_request(THREE, b"x"), b"\x05"),
         (b"\x0d\0\0\0\x09short", b"\x05"),
-        (sign_request(b"two", b"x") + b"more", b"\x05"),
-        (sign_request(b"two", b"x")[:-4], b"\x05"),
+        (sign_request(TWO, b"x") + b"more", b"\x05"),
+        (sign_request(TWO, b"x")[:-4], b"\x05"),
+        (sign_request(b"no type", b"x"), b"\x05"),
         (b"\x09", b"\x06"),
         *[(bytes((kind,)), b"\x05") for kind in (17, 18, 19, 20, 21, 22, 23, 25, 26, 27, 99)],
     ],
@@ -79,14 +81,17 @@ class FakeUpstream:
 async def test_upstream_gets_listing_and_signing_only() -> None:
     upstream = FakeUpstream([b"\0\0\0\x02", b"\x0c", b"L\0\0\0\x01\x0e"])
     agent = UpstreamAgent(upstream)
-    assert await agent.answer(BG, b"\x0b") == b"\x0cL"
-    assert await agent.answer(BG, b"\x0dreq") == b"\x0e"
+    request = sign_request(ONE, b"x")
+    for junk in (b"\x0d", b"\x0dreq", request + b"more", request[:-1], sign_request(b"no type", b"x")):
+        assert await agent.answer(BG, junk) == b"\x05"
+    assert await agent.answer(BG, b"\x0b and more") == b"\x0cL"
+    assert await agent.answer(BG, request) == b"\x0e"
     refused = {kind: await agent.answer(BG, bytes((kind,))) for kind in (17, 18, 19, 22, 23, 25, 27)}
     assert refused == dict.fromkeys((17, 18, 19, 22, 23, 25, 27), b"\x05")
     assert await agent.answer(BG, b"\x1b" + pack_string(b"query")) == b"\x1c"
     assert await agent.answer(BG, b"\x01") == b"\x02\0\0\0\0"
     assert await agent.answer(BG, b"\x09") == b"\x06"
-    assert upstream.requests == [b"\0\0\0\x01\x0b", b"\0\0\0\x04\x0dreq"]
+    assert upstream.requests == [b"\0\0\0\x01\x0b", pack_string(request)]
 
 
 @pytest.mark.parametrize("answers", [[], [b"\0\0"], [b"\xff\xff\xff\xff"], [b"\0\0\0\0"]])
@@ -95,7 +100,7 @@ async def test_upstream_that_goes_away_or_talks_junk(answers: list[bytes]) -> No
     upstream = FakeUpstream([*answers, b"", b"late"])
     conn = AgentConn(BG, UpstreamAgent(upstream))
     await conn.write_all(pack_string(b"\x0b") * 2)
-    await conn.write_all(pack_string(b"\x0dreq"))
+    await conn.write_all(pack_string(sign_request(ONE, b"x")))
     assert await conn.read(100) + await conn.read(100) + await conn.read(100) == pack_string(b"\x05") * 3
     assert len(upstream.requests) == 1
     await conn.close()
@@ -106,7 +111,7 @@ async def test_upstream_that_goes_away_or_talks_junk(answers: list[bytes]) -> No
 async def test_upstream_that_answers_something_else() -> None:
     agent = UpstreamAgent(FakeUpstream([pack_string(b"\x06"), pack_string(b"\x0c"), pack_string(b"\x0cL")]))
     assert await agent.answer(BG, b"\x0b") == b"\x05"
-    assert await agent.answer(BG, b"\x0dreq") == b"\x05"
+    assert await agent.answer(BG, sign_request(ONE, b"x")) == b"\x05"
     assert await agent.answer(BG, b"\x0b") == b"\x0cL"
 
 

@@ -6,12 +6,18 @@ import base64
 import shutil
 import subprocess
 import sys
+import warnings
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
-from pybuildkit.session.sshforward.sshprovider import KeyFileError
+from pybuildkit.golang.errors import BuildkitError
+from pybuildkit.session.sshforward.sshprovider import AgentConfig, KeyFileError, new_ssh_agent_provider
 from pybuildkit.session.sshforward.sshprovider._keys import parse_private_key, unpack_string
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric import dsa
 
 needs_keygen = pytest.mark.skipif(shutil.which("ssh-keygen") is None, reason="no ssh-keygen (openssh-client)")
 
@@ -44,6 +50,75 @@ def test_blob_and_signatures(args: list[str], signatures: list[tuple[int, bytes]
         signature, rest = unpack_string(rest)
         assert (found, rest) == (name, b"")
         assert signature
+
+
+def _dsa(size: int, form: str) -> tuple[bytes, dsa.DSAPrivateKey]:
+    from cryptography.hazmat.primitives import serialization
+    from cryptography.hazmat.primitives.asymmetric import dsa
+
+    key = dsa.generate_private_key(size)
+    how = getattr(serialization.PrivateFormat, form)
+    return key.private_bytes(serialization.Encoding.PEM, how, serialization.NoEncryption()), key
+
+
+def test_dsa() -> None:
+    """Old keys, which OpenSSH no longer makes: the blob, and a signature of two numbers of 20 bytes."""
+    pytest.importorskip("cryptography")
+    from cryptography.hazmat.primitives import hashes
+    from cryptography.hazmat.primitives.asymmetric import utils
+
+    data, private = _dsa(1024, "TraditionalOpenSSL")
+    key = parse_private_key(data)
+    public = private.public_key()
+    numbers = public.public_numbers()
+    parts = []
+    rest = key.blob
+    while rest:
+        part, rest = unpack_string(rest)
+        parts.append(part)
+    group = numbers.parameter_numbers
+    assert parts[0] == b"ssh-dss"
+    assert [int.from_bytes(part, "big") for part in parts[1:]] == [group.p, group.q, group.g, numbers.y]
+    name, rest = unpack_string(key.sign(b"data", 0))
+    signature, rest = unpack_string(rest)
+    assert (name, len(signature), rest) == (b"ssh-dss", 40, b"")
+    r, s = (int.from_bytes(half, "big") for half in (signature[:20], signature[20:]))
+    public.verify(utils.encode_dss_signature(r, s), b"data", hashes.SHA1())
+
+
+@pytest.mark.parametrize(
+    ("size", "form", "text"),
+    [
+        (2048, "TraditionalOpenSSL", "ssh: unsupported DSA key size 2048"),
+        (1024, "PKCS8", "ssh: unsupported key type DSAPrivateKey"),
+        (1024, "OpenSSH", "ssh: unhandled key type"),
+    ],
+)
+def test_dsa_that_is_not_taken(size: int, form: str, text: str) -> None:
+    pytest.importorskip("cryptography")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        data, _ = _dsa(size, form)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # no word of the library's own on standard error
+        with pytest.raises(KeyFileError) as caught:
+            parse_private_key(data)
+    assert str(caught.value) == text
+
+
+def test_key_that_is_none_for_ssh(tmp_path: Path) -> None:
+    pytest.importorskip("cryptography")
+    from cryptography.hazmat.primitives import serialization
+    from cryptography.hazmat.primitives.asymmetric import x25519
+
+    pem, form = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8
+    key = x25519.X25519PrivateKey.generate().private_bytes(pem, form, serialization.NoEncryption())
+    (tmp_path / "key").write_bytes(key)
+    with pytest.raises(BuildkitError) as caught:
+        new_ssh_agent_provider([AgentConfig(id="", paths=[str(tmp_path / "key")])])
+    assert str(caught.value).endswith(
+        f"failed to add {tmp_path}/key to agent: ssh: unsupported key type X25519PrivateKey"
+    )
 
 
 @needs_keygen

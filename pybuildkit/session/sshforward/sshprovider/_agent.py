@@ -90,11 +90,7 @@ class Keyring:
 
     async def _sign(self, ctx: Context, request: bytes) -> bytes:
         try:
-            blob, rest = unpack_string(request[1:])
-            data, rest = unpack_string(rest)
-            if len(rest) != 4:
-                return bytes((FAILURE,))
-            flags = int.from_bytes(rest, "big")
+            blob, data, flags = _sign_request(request)
             key = next(key for key in self._keys if key.blob == blob)
             signature = await threads.call(ctx, lambda: key.sign(data, flags))
         except (KeyFileError, StopIteration):
@@ -120,10 +116,10 @@ class UpstreamAgent:
             return _OLD[kind]
         if kind == EXTENSION:
             return bytes((EXTENSION_FAILURE if _has_name(request) else FAILURE,))
-        if kind not in _ANSWERS or self._broken:
+        if kind not in _ANSWERS or self._broken or (kind == SIGN_REQUEST and not _is_sign_request(request)):
             return bytes((FAILURE,))
         try:
-            answer = await self._ask(request)
+            answer = await self._ask(request if kind == SIGN_REQUEST else request[:1])
         except (AgentProtocolError, OSError) as err:
             self._broken = True
             bklog.get_logger(ctx).debug(f"the ssh agent failed: {error_text(err)}")
@@ -142,6 +138,24 @@ class UpstreamAgent:
     async def close(self) -> None:
         """Close the connection."""
         await self._conn.close()
+
+
+def _sign_request(request: bytes) -> tuple[bytes, bytes, int]:
+    """The key's blob, the data and the flags of a sign request; raises KeyFileError where it is none."""
+    blob, rest = unpack_string(request[1:])
+    data, rest = unpack_string(rest)
+    if len(rest) != 4:
+        raise KeyFileError("ssh: short read")
+    unpack_string(blob)  # the key's type
+    return blob, data, int.from_bytes(rest, "big")
+
+
+def _is_sign_request(request: bytes) -> bool:
+    try:
+        _sign_request(request)
+    except KeyFileError:
+        return False
+    return True
 
 
 def _has_name(request: bytes) -> bool:

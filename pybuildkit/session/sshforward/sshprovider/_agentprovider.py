@@ -18,7 +18,12 @@ from typing import TYPE_CHECKING
 
 from pybuildkit.golang.errors import BuildkitError, error_text, with_op, wrap
 from pybuildkit.golang.strconv import quote
-from pybuildkit.session.sshforward.sshprovider._keys import KeyFileError, PrivateKey, parse_private_key
+from pybuildkit.session.sshforward.sshprovider._keys import (
+    KeyFileError,
+    PrivateKey,
+    UnsupportedKeyError,
+    parse_private_key,
+)
 from pybuildkit.session.sshforward.sshprovider._raw_provider import SocketProvider
 from pybuildkit.util import bklog
 
@@ -132,6 +137,8 @@ def _read_key(path: str) -> PrivateKey:
         os.close(fd)
     try:
         return parse_private_key(bytes(data))
+    except UnsupportedKeyError as err:
+        raise wrap(err, f"failed to add {path} to agent") from err
     except KeyFileError as err:
         raise wrap(err, f"failed to parse {path}") from err
 

@@ -3,7 +3,8 @@
 Mirrors ParseRawPrivateKey and the signers of golang.org/x/crypto/ssh. The package `cryptography` (the extra
 `pybuildkit[keys]`) reads the keys and signs; files that hold no key are told apart without it.
 
-Formats: PEM blocks OPENSSH PRIVATE KEY, RSA PRIVATE KEY, EC PRIVATE KEY and PRIVATE KEY (PKCS#8), not encrypted.
+Formats: PEM blocks OPENSSH PRIVATE KEY, RSA PRIVATE KEY, EC PRIVATE KEY, DSA PRIVATE KEY and PRIVATE KEY (PKCS#8), not
+encrypted.
 
 Differs: what is wrong inside a damaged key is not told, since the words for it might quote the key.
 """
@@ -20,12 +21,18 @@ from pybuildkit.golang.errors import BuildkitError
 from pybuildkit.golang.strconv import quote
 
 if TYPE_CHECKING:
-    from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+    from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed25519, rsa
 
 RSA_SHA2_256 = 2
 RSA_SHA2_512 = 4
 
 _TYPES = ("RSA PRIVATE KEY", "PRIVATE KEY", "EC PRIVATE KEY", "DSA PRIVATE KEY", "OPENSSH PRIVATE KEY")
+_OPENSSH_KEYS = (
+    *(b"ssh-rsa", b"ssh-ed25519"),
+    *(b"ecdsa-sha2-nistp256", b"ecdsa-sha2-nistp384", b"ecdsa-sha2-nistp521"),
+)
+"""The keys that are read from OpenSSH's own format."""
+
 _MAGIC = b"openssh-key-v1\0"
 _PEM = re.compile(
     rb"^-----BEGIN (?P<type>[^\r\n]*?)-----[ \t]*\r?\n"
@@ -38,6 +45,10 @@ _PEM = re.compile(
 
 class KeyFileError(BuildkitError):
     """A file holds no key that can be used, or a key cannot do what it is asked for."""
+
+
+class UnsupportedKeyError(KeyFileError):
+    """A key that can be read, but is none for ssh."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -74,6 +85,7 @@ def parse_private_key(data: bytes) -> PrivateKey:
     """The first PEM block of a key file as a key.
 
     Raises:
+        UnsupportedKeyError: a key of a kind that ssh does not use.
         KeyFileError: no key there, one that is protected by a passphrase or of an unknown type, or the package
             `cryptography` is not installed.
     """
@@ -83,13 +95,15 @@ def parse_private_key(data: bytes) -> PrivateKey:
     if kind not in _TYPES:
         raise KeyFileError(f"ssh: unsupported key type {quote(kind)}")
     try:
-        from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+        from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed25519, rsa
     except ImportError:
         raise KeyFileError(
             "reading private keys needs the package cryptography: install pybuildkit[keys], or use an ssh agent"
         ) from None
     if kind == "OPENSSH PRIVATE KEY" and not body.startswith(_MAGIC):
         raise KeyFileError("ssh: invalid openssh private key format")
+    if kind == "OPENSSH PRIVATE KEY" and _openssh_type(body) not in _OPENSSH_KEYS:
+        raise KeyFileError("ssh: unhandled key type")
     key = _load(kind, body)
     if isinstance(key, rsa.RSAPrivateKey):
         return _rsa_key(key)
@@ -97,7 +111,9 @@ def parse_private_key(data: bytes) -> PrivateKey:
         return _ecdsa_key(key)
     if isinstance(key, ed25519.Ed25519PrivateKey):
         return _ed25519_key(key)
-    raise KeyFileError(f"ssh: unsupported key type {type(key).__name__}")
+    if isinstance(key, dsa.DSAPrivateKey) and kind == "DSA PRIVATE KEY":
+        return _dsa_key(key)
+    raise UnsupportedKeyError(f"ssh: unsupported key type {type(key).__name__}")
 
 
 def _pem_block(data: bytes) -> tuple[str, bytes, bytes]:
@@ -112,6 +128,15 @@ def _pem_block(data: bytes) -> tuple[str, bytes, bytes]:
 
 def _is_encrypted(body: bytes) -> bool:
     return body.startswith(_MAGIC) and unpack_string(body[len(_MAGIC) :])[0] != b"none"
+
+
+def _openssh_type(body: bytes) -> bytes:
+    """The type of the first key in OpenSSH's own format, which stands at the beginning of the public one."""
+    _, rest = unpack_string(body[len(_MAGIC) :])  # the cipher
+    _, rest = unpack_string(rest)  # how the passphrase becomes a key, and the options of that
+    _, rest = unpack_string(rest)
+    public, _ = unpack_string(rest[4:])
+    return unpack_string(public)[0]
 
 
 def _load(kind: str, body: bytes) -> object:
@@ -183,6 +208,28 @@ def _ed25519_key(key: ed25519.Ed25519PrivateKey) -> PrivateKey:
         return pack_string(name) + pack_string(key.sign(data))
 
     return PrivateKey(pack_string(name) + pack_string(public), sign)
+
+
+def _dsa_key(key: dsa.DSAPrivateKey) -> PrivateKey:
+    from cryptography.hazmat.primitives import hashes
+    from cryptography.hazmat.primitives.asymmetric import utils
+
+    public = key.public_key().public_numbers()
+    group = public.parameter_numbers
+    # ssh knows one size of such keys
+    if group.p.bit_length() != 1024:
+        raise UnsupportedKeyError(f"ssh: unsupported DSA key size {group.p.bit_length()}")
+    if group.q.bit_length() != 160:
+        raise UnsupportedKeyError(f"ssh: unsupported DSA sub-prime size {group.q.bit_length()}")
+    name = b"ssh-dss"
+
+    def sign(data: bytes, flags: int) -> bytes:
+        _no_flags(flags)
+        r, s = utils.decode_dss_signature(key.sign(data, hashes.SHA1()))
+        return pack_string(name) + pack_string(r.to_bytes(20, "big") + s.to_bytes(20, "big"))
+
+    numbers = (group.p, group.q, group.g, public.y)
+    return PrivateKey(pack_string(name) + b"".join(_pack_int(number) for number in numbers), sign)
 
 
 def _no_flags(flags: int) -> None:
