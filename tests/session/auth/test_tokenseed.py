@@ -50,7 +50,14 @@ def test_file_that_others_may_read_is_closed(tmp_path: Path) -> None:
     assert (tmp_path / ".token_seed").stat().st_mode & 0o777 == 0o600
 
 
-@pytest.mark.parametrize("content", ["", "{", "[]", '{"a": {"Seed": "!"}}', '{"a": 1}', '{"b": {"Seed": "AAAA"}}'])
+@pytest.mark.parametrize(
+    "content",
+    [
+        *("", "{", "[]", "null", "[" * 100_000),
+        *('{"a": {"Seed": "!"}}', '{"a": 1}', '{"a": null}', '{"b": {"Seed": "AAAA"}}'),
+        *('{"a": {}}', '{"a": {"Seed": null}}', '{"a": {"Seed": ""}}', '{"a": {"Seed": 1}, "b": {"Seed": "AAAA"}}'),
+    ],
+)
 def test_damaged_file_is_made_anew(content: str, tmp_path: Path) -> None:
     (tmp_path / ".token_seed").write_text(content)
     seed = TokenSeeds(str(tmp_path)).get_seed("a")
@@ -73,6 +80,36 @@ def test_file_of_another_user_is_not_used(tmp_path: Path, monkeypatch: pytest.Mo
     assert seeds.get_seed("a") == seeds.get_seed("a") != base64.b64decode("AAAA")
     assert path.read_text() == '{"a": {"Seed": "AAAA"}}'
     assert "does not belong to this user" in lines[0]
+
+
+def test_entry_without_a_seed_makes_a_new_one(tmp_path: Path) -> None:
+    """Not the same one for everybody."""
+    seeds = []
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / ".token_seed").write_text('{"a": {}}')
+        seeds.append(TokenSeeds(str(tmp_path / name)).get_seed("a"))
+    assert [len(seed) for seed in seeds] == [16, 16]
+    assert seeds[0] != seeds[1]
+
+
+def test_name_of_a_seed_whatever_its_case(tmp_path: Path) -> None:
+    (tmp_path / ".token_seed").write_text('{"a": {"seed": "AAAA"}}')
+    assert TokenSeeds(str(tmp_path)).get_seed("a") == bytes(3)
+
+
+def test_what_is_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A folder in the file's place, a file in the folder's place: the seed lasts as long as the process."""
+    lines: list[str] = []
+    monkeypatch.setattr(bklog, "_sink", lambda level, message, fields: lines.append(message))
+    (tmp_path / ".token_seed").mkdir()
+    (tmp_path / "file").write_text("kept")
+    (tmp_path / "loop").symlink_to("loop")
+    for folder in (tmp_path, tmp_path / "file", tmp_path / "file/below", tmp_path / "loop"):
+        seeds = TokenSeeds(str(folder))
+        assert seeds.get_seed("a") == seeds.get_seed("a")
+    assert set(lines) == {f"token seeds are not kept: {tmp_path}/.token_seed is no regular file"}
+    assert (tmp_path / "file").read_text() == "kept"
 
 
 def test_symlink_is_not_followed(tmp_path: Path) -> None:

@@ -12,7 +12,6 @@ it is replaced whole; where nothing can be kept, a seed lasts as long as the pro
 from __future__ import annotations
 
 import base64
-import binascii
 import contextlib
 import errno
 import fcntl
@@ -29,7 +28,10 @@ from pybuildkit.util import bklog
 
 _LOCK_SECONDS = 5.0
 _MAX_SIZE = 1 << 20
-_TOLERATED = (errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.ENOENT, errno.ENOSPC, errno.EDQUOT)
+_TOLERATED = (
+    *(errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOSPC, errno.EDQUOT),
+    *(errno.ENOTDIR, errno.ENOENT, errno.EEXIST, errno.ELOOP),
+)
 
 
 class TokenSeeds:
@@ -112,7 +114,10 @@ def _read(path: str) -> tuple[bool, dict[str, bytes]]:
         return False, {}
     try:
         status = os.fstat(fd)
-        if status.st_uid != os.geteuid() or not stat.S_ISREG(status.st_mode):
+        if not stat.S_ISREG(status.st_mode):
+            bklog.L.warning(f"token seeds are not kept: {path} is no regular file")
+            return False, {}
+        if status.st_uid != os.geteuid():
             bklog.L.warning(f"token seeds are not kept: {path} does not belong to this user")
             return False, {}
         if status.st_mode & 0o077:
@@ -124,18 +129,17 @@ def _read(path: str) -> tuple[bool, dict[str, bytes]]:
 
 def _decode(data: bytes) -> dict[str, bytes]:
     """The seeds of a file's content; what is no seed is left out, as after a crash while writing."""
+    from pybuildkit.golang.jsontypes import Bytes, Map, Struct, convert
+
     try:
         document = json.loads(data)
     except (ValueError, RecursionError):
         return {}
-    seeds: dict[str, bytes] = {}
-    for host, entry in document.items() if isinstance(document, dict) else ():
-        text = entry.get("Seed") if isinstance(entry, dict) else "no seed"
-        try:
-            seeds[host] = base64.b64decode(str(text), validate=True)
-        except (binascii.Error, ValueError):
-            continue
-    return seeds
+    entry = Struct("authprovider.seed", (("Seed", Bytes(), True),))
+    found, _ = convert(Struct("authprovider.tokenSeeds", (("m", Map(entry), True),)), {"m": document})
+    entries = found.get("m")
+    assert isinstance(entries, dict | None)
+    return {host: each["Seed"] for host, each in (entries or {}).items() if "Seed" in each}
 
 
 def _write(folder: str, path: str, seeds: dict[str, bytes]) -> None:
