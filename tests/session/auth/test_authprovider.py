@@ -279,6 +279,12 @@ async def test_anonymous() -> None:
         ),
         ((403, {}, {"errors": ["text"]}), '403 Forbidden: {"errors": ["text"]}'),
         ((403, {}, {"errors": []}), '403 Forbidden: {"errors": []}'),
+        ((403, {}, {"errors": [{"code": 5}]}), '403 Forbidden: {"errors": [{"code": 5}]}'),
+        ((403, {}, {"errors": [{"code": "A", "message": 5}], "details": "no"}), "403 Forbidden: no"),
+        ((403, {}, {"errors": [{"code": "A", "detail": 0}]}), "token: unknown: "),
+        ((403, {}, {"ERRORS": [{"CODE": "DENIED", "Message": "no"}]}), "token: denied: no"),
+        ((403, {}, {"Details": "no"}), "unexpected status from POST request to URL: 403 Forbidden: no"),
+        ((403, {}, b'{"errors":[{"code":"DENIED"}]} x'), '403 Forbidden: {"errors":[{"code":"DENIED"}]} x'),
         ((403, {}, {"details": "no"}), "unexpected status from POST request to URL: 403 Forbidden: no"),
         ((403, {}, {"errors": [{"code": "DENIED", "message": "no", "detail": "d"}]}), "denied: no - d"),
         (

@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from pybuildkit.client._graph import SolveStatus
 from pybuildkit.golang import context
+from pybuildkit.golang.errors import BuildkitError
 from pybuildkit.session.auth import auth_pb2 as pb
 from pybuildkit.session.auth.authprovider import AuthTLSConfig
 from pybuildkit.third_party.docker_config import AuthConfig, ConfigFile
@@ -124,3 +126,13 @@ SIGNATURES = [
         "0fe07ebf46c32cfebc752aab1ac157dd126566e2b5ba0863257c5b2d1a54e701",
     ),
 ]
+
+
+@pytest.mark.parametrize(("realm", "shown"), [("", ""), ("x", ""), ("http://[::1", "asking an invalid realm\n")])
+async def test_realm_without_a_host_is_not_shown(realm: str, shown: str) -> None:
+    service = provider()
+    statuses: list[SolveStatus] = []
+    service.set_logger(statuses.append)
+    with pytest.raises(BuildkitError):
+        await service.fetch_token(BG, token_request(realm))
+    assert "".join(log.data.decode() for status in statuses for log in status.logs) == shown

@@ -150,9 +150,8 @@ class DockerAuthProvider:
         tls = self._config.tls_configs.get(request.Host)
         if secret:
             scopes = " ".join(scope.removeprefix("repository:") for scope in request.Scopes)
-            await self._announce(
-                f"[auth] {scopes} token for {request.Host}", f"asking {_fetch.realm_host(request.Realm)}\n"
-            )
+            realm = _fetch.realm_host(request.Realm)
+            await self._announce(f"[auth] {scopes} token for {request.Host}", f"asking {realm}\n" if realm else "")
         text = "failed to fetch oauth token" if secret else "failed to fetch anonymous token"
         try:
             token = await threads.call(ctx, lambda: _fetch.fetch(options, tls))

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote, quote_plus, urlsplit
 
 from pybuildkit.golang.errors import BuildkitError
+from pybuildkit.golang.jsontypes import STRING, Errors, Kind, List, Struct, convert, text
 from pybuildkit.third_party.containerd.remotes.docker import (
     HTTPClient,
     Token,
@@ -36,6 +37,20 @@ _CODES = {
     "TOOMANYREQUESTS": "too many requests",
 }
 """The codes of a registry's errors, and the messages that say no more than they do."""
+
+
+class _Anything(Kind):
+    """A value as it is."""
+
+    go_type = "interface {}"
+
+    def read(self, value: object, errors: Errors) -> object:
+        return value
+
+
+_ERROR = Struct("docker.Error", (("code", STRING, True), ("message", STRING, True), ("detail", _Anything(), False)))
+_ERRORS = Struct("docker.Errors", (("errors", List(_ERROR), True),))
+_DETAILS = Struct("errDetails", (("details", STRING, True),))
 
 
 class TokenServerError(BuildkitError):
@@ -100,18 +115,21 @@ def _without(text: str, options: TokenOptions) -> str:
 
 def _details(err: UnexpectedStatusError) -> str:
     """What the server said, where it is a registry's list of errors or a short text."""
+    from pybuildkit.golang import json
+
     body = err.body.decode("utf-8", "replace")
     try:
-        document = json.loads(body)
-    except (ValueError, RecursionError):
-        document = None
-    entries = document.get("errors") if isinstance(document, dict) else None
-    if isinstance(entries, list) and entries and all(isinstance(entry, dict | None) for entry in entries):
+        document = json.unmarshal(body)
+    except json.SyntaxError:
+        document = ""
+    errors, malformed = convert(_ERRORS, document)
+    entries = errors.get("errors")
+    if malformed is None and isinstance(entries, list):
         shown = [_entry(entry) for entry in entries]
         return shown[0] if len(shown) == 1 else "errors:\n" + "".join(f"{line}\n" for line in shown)
-    details = document.get("details") if isinstance(document, dict) else None
-    if isinstance(details, str) and details:
-        return f"{err}: {details}"
+    details, malformed = convert(_DETAILS, document)
+    if malformed is None and details:
+        return f"{err}: {text(details, 'details')}"
     if not body:
         return str(err)
     if len(err.body) > _MAX_SHOWN:
@@ -120,12 +138,11 @@ def _details(err: UnexpectedStatusError) -> str:
     return f"{err}: {body}"
 
 
-def _entry(entry: Mapping[str, object] | None) -> str:
-    entry = entry or {}
-    given, message, detail = entry.get("code"), entry.get("message") or "", entry.get("detail")
-    code = given if isinstance(given, str) and given in _CODES else "UNKNOWN"
-    text = code.lower()
+def _entry(entry: Mapping[str, object]) -> str:
+    given, message, detail = text(entry, "code"), text(entry, "message"), entry.get("detail")
+    code = given if given in _CODES else "UNKNOWN"
+    shown = code.lower()
     if detail is None and message in ("", _CODES[code]):
-        return text
-    text = f"{text}: {message}"
-    return f"{text} - {detail}" if isinstance(detail, str) and detail else text
+        return shown
+    shown = f"{shown}: {message}"
+    return f"{shown} - {detail}" if isinstance(detail, str) and detail else shown
