@@ -24,7 +24,7 @@ from typing import Protocol
 
 from pybuildkit.golang.errors import BuildkitError, WrappedError, with_op
 from pybuildkit.third_party.fsutil._root import Root, close_unwritten, entry_name
-from pybuildkit.third_party.fsutil._stat import FS_ENCODING, MODE_SYMLINK, MODE_TYPE, Stat, from_lstat
+from pybuildkit.third_party.fsutil._stat import FS_ENCODING, MODE_DIR, MODE_SYMLINK, MODE_TYPE, Stat, from_lstat
 from pybuildkit.third_party.fsutil._xattr import load_xattrs, may_have_xattrs
 
 
@@ -193,7 +193,7 @@ class _Walker:
                 stat.linkname = os.readlink(base, dir_fd=fd)
         except OSError as err:
             raise with_op(OSError(err.errno, err.strerror, self._root.full_path(path)), "lstat") from None
-        if stat.nlink > 1 and not stat.is_dir():
+        if stat.nlink > 1 and not stat.mode & (MODE_DIR | MODE_SYMLINK):
             first = self._first_names.setdefault((info.st_dev, info.st_ino), path)
             if first is not path:
                 stat.linkname = first

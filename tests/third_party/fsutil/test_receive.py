@@ -154,6 +154,15 @@ async def test_hardlink_whose_first_name_is_left_out_later(tmp_path: Path) -> No
     assert (dest / "foo").samefile(dest / "foo2")
 
 
+async def test_a_symbolic_link_with_two_names_keeps_its_target(tmp_path: Path) -> None:
+    """Both names come as links of their own, as with Go: the target's place is taken, it cannot name the first one."""
+    source = make(tmp_path / "d", ["ADD bar symlink ../elsewhere"])
+    os.link(source / "bar", source / "foo", follow_symlinks=False)
+    dest = make(tmp_path / "dest", [])
+    await transfer(new_fs(str(source)), dest, ReceiveOpt())
+    assert [os.readlink(dest / name) for name in ("bar", "foo")] == ["../elsewhere"] * 2
+
+
 _SIMPLE = [
     "ADD foo file data1",
     "ADD foo2 file dat2",
