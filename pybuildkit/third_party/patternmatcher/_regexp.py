@@ -75,16 +75,33 @@ def translate(expression: str) -> str:
 
 
 _STAR, _DIRS = "[^/]*", "(.*/)?"
-_PLAIN = re.compile(r"(?:\[\^/\]\*?|\(\.\*/\)\?|\.\*\$|\\[^0-9A-Za-z]|[^\[\](){}|*?.\\])*")
+_PLAIN = re.compile(r"(?:\[\^/\]\*?|\(\.\*/\)\?|\.\*\Z|\\[^0-9A-Za-z]|[^\[\](){}|*?.\\])*")
 _TOKENS = re.compile(r"(\(\.\*/\)\?|\[\^/\]\*)")
 
 
 def compile(expression: str) -> Callable[[str], re.Match[str] | None]:
     """A function that searches a text for an expression of Go's.
 
+    A byte that is no UTF-8 is U+FFFD for Go, in expressions as in texts, so that such an expression finds all of them.
+
     Raises:
         RegexpError: Go refuses it.
     """
+    if max(expression, default="") >= _SURROGATES:
+        found = _compile(_as_go(expression))
+        return lambda text: found(_as_go(text))
+    return _compile(expression)
+
+
+_SURROGATES = "\ud800"
+_NO_UTF8 = re.compile("[\udc80-\udcff]")
+
+
+def _as_go(text: str) -> str:
+    return text if text.isascii() else _NO_UTF8.sub("\ufffd", text)
+
+
+def _compile(expression: str) -> Callable[[str], re.Match[str] | None]:
     try:
         exact = re.compile(translate(expression))
         # where a "^" holds for all of it, a search would try every position in vain
@@ -107,7 +124,7 @@ def without_backtracking(expression: str) -> str:
     become atomic groups. Expressions with anything but plain characters stay as they are; a line feed, which "."
     does not match, would make a difference between the places.
     """
-    if _PLAIN.fullmatch(expression) is None:
+    if not expression.endswith("$") or _PLAIN.fullmatch(expression[:-1]) is None:
         return expression
     parts = [part for part in _TOKENS.split(expression) if part]
     segments: list[list[str]] = [[]]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -276,6 +278,24 @@ def test_compile(pattern: str, kind: MatchType, expression: str) -> None:
     assert (compiled.match_type, compiled.expression) == (kind, expression)
 
 
+@pytest.mark.parametrize(
+    ("pattern", "text", "wanted"),
+    [
+        (b"caf*\xe9", b"caf\xe9", True),
+        (b"caf*\xe9", b"caf\xe8", True),
+        (b"caf*\xef\xbf\xbd", b"caf\xe9", True),
+        (b"caf*\xe9", b"caf\xef\xbf\xbd", True),
+        (b"caf*\xe9", "café".encode(), False),
+        (b"caf\xe9", b"caf\xe8", False),
+        (b"[^\xef\xbf\xbd]af*", b"\xe9af", False),
+        (b"[a-\xef\xbf\xbf]af*", b"\xe9af", True),
+    ],
+)
+def test_bytes_that_are_no_utf8(pattern: bytes, text: bytes, wanted: bool) -> None:
+    """They are one character in a pattern with wildcards, as in Go, and themselves in one without."""
+    assert matches(os.fsdecode(text), [os.fsdecode(pattern)]) == wanted
+
+
 def test_matches_or_parent_matches_malformed_pattern_does_not_panic_on_repeated_call() -> None:
     matcher = patternmatcher.new(["[Local-Only]/"])
     for _ in range(2):
@@ -330,6 +350,13 @@ def test_translate_refuses(expression: str) -> None:
 def test_many_stars_take_no_time(pattern: str, text: str) -> None:
     """Each would take hours if every way to share the text were tried."""
     assert not matches(text, [pattern])
+
+
+def test_a_backslash_at_the_end() -> None:
+    """It hides the end that Go puts behind the expression."""
+    for pattern in ("a*\\", "**/**/\\"):
+        assert matches("a$" if pattern[0] == "a" else "$", [pattern])
+        assert not matches("a\\Z" if pattern[0] == "a" else "\\Z", [pattern])
 
 
 _PIECES = st.lists(st.sampled_from(["*", "**", "**/", "a", "b", "/", "?", ".", "\\*", "é", "-"]), max_size=9)
