@@ -2,8 +2,8 @@
 
     from pybuildkit import Client, SolveOpt, llb
 
-The packages mirror BuildKit's Go packages: `pybuildkit.client` is `github.com/moby/buildkit/client`. Names are loaded
-when they are first used.
+The packages mirror BuildKit's Go packages, v0.32.2: `pybuildkit.client` is `github.com/moby/buildkit/client`. Names
+are loaded when they are first used.
 """
 
 from __future__ import annotations

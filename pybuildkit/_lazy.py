@@ -1,5 +1,7 @@
 """Loading a package's public names when they are first used.
 
+Has no counterpart in Go.
+
 A Go package is a Python package whose `__init__.py` exports the public names of its modules. Loading those
 modules at once would make every short command pay for all of them, and Python's parent packages would form
 import cycles that Go's import graph does not have. So `__init__.py` holds

@@ -1,7 +1,9 @@
-"""The Python examples of README.md and docs/library.md run, and print what stands behind them."""
+"""What the documents say is so: the examples of README.md and docs/library.md run and print what stands behind them,
+and every module says what it mirrors."""
 
 from __future__ import annotations
 
+import ast
 import re
 from pathlib import Path
 
@@ -37,3 +39,23 @@ def test_examples_run(
 
 def test_there_are_examples() -> None:
     assert len(examples()) >= 6
+
+
+VERSION = re.compile(r"\bv\d+\.\d+|\bGo 1\.\d+|\([0-9a-f]{7}\)")
+OURS = re.compile(r"Not in BuildKit|Not a port|no counterpart|^Ours\b|^Stands for|^Ports of", re.MULTILINE)
+
+
+def says_what_it_mirrors(docstring: str) -> bool:
+    """Whether a paragraph names a Go file or package with its version, or the text says that there is none."""
+    mirrored = any("irror" in text and VERSION.search(text) for text in docstring.split("\n\n"))
+    return mirrored or OURS.search(docstring) is not None
+
+
+def test_every_module_says_what_it_mirrors() -> None:
+    silent = []
+    for path in sorted((ROOT / "pybuildkit").rglob("*.py")):
+        if not path.stem.endswith("_pb2"):
+            docstring = ast.get_docstring(ast.parse(path.read_text())) or ""
+            if not says_what_it_mirrors(docstring):
+                silent.append(str(path.relative_to(ROOT)))
+    assert silent == []

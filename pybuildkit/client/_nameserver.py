@@ -1,7 +1,7 @@
 """The addresses of a name as one name server tells them, for `dns://SERVER/HOST:PORT`.
 
-Mirrors what grpc-go's DNS resolver asks of Go's own (package net): the hosts file first, then the name with the
-search list of resolv.conf, A and AAAA, over UDP and, for a truncated answer, TCP.
+Mirrors what grpc-go's DNS resolver (v1.82.1) asks of Go's own (package net): the hosts file first, then the name with
+the search list of resolv.conf, A and AAAA, over UDP and, for a truncated answer, TCP.
 
 Differs on purpose: errors name the server that was asked; no SRV and TXT records are read, no EDNS0 is offered.
 """

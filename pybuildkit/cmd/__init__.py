@@ -1,1 +1,1 @@
-"""Commands."""
+"""Commands. Mirrors cmd of BuildKit, v0.32.2."""

@@ -1,6 +1,6 @@
 """Channels: values handed from task to task, in order, with a bounded buffer, a close, and select.
 
-Mirrors Go's built-in channels and select statement.
+Mirrors Go's built-in channels and select statement (Go 1.26).
 
 Rules:
 - Capacity 0 is a rendezvous: `send` returns when a receiver has taken the value. Otherwise `send` returns once

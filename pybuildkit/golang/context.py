@@ -1,6 +1,6 @@
 """Contexts: cancellation with a cause, deadlines and values, handed down explicitly as the first argument.
 
-Mirrors Go's package context. A context is not an asyncio task group and not a context variable: cancelling a
+Mirrors package context of Go 1.26. A context is not an asyncio task group and not a context variable: cancelling a
 context interrupts nobody by itself, it tells everyone who looks. `run` is the one bridge between the two
 worlds: it runs an awaitable until it ends or the context is done.
 

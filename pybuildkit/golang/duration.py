@@ -1,6 +1,6 @@
 """Time spans as Go writes and reads them: `1h2m3.5s`, kept as whole nanoseconds.
 
-Mirrors time.Duration and time.ParseDuration.
+Mirrors time.Duration and time.ParseDuration of Go 1.26.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Groups of tasks that work on one thing: wait for all, and raise the first error.
 
-Mirrors golang.org/x/sync/errgroup.
+Mirrors golang.org/x/sync/errgroup, v0.22.0.
 
 Rules:
 - `Group()` never cancels anything. `with_context(ctx)` gives a group and a derived context that is cancelled at

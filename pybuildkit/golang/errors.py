@@ -1,6 +1,6 @@
 """The root of every exception of this project, and wrapping with a text in front.
 
-Mirrors github.com/pkg/errors (Wrap, Is, As, Join) as BuildKit uses it: the text of an error is the text of its
+Mirrors github.com/pkg/errors v0.9.1 (Wrap, Is, As, Join) as BuildKit uses it: the text of an error is the text of its
 layers, outermost first, joined by `": "`, and each layer stays reachable for code that looks for a class.
 
     BuildkitError

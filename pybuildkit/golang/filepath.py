@@ -1,4 +1,4 @@
-"""Folders as Go makes them. Mirrors os.MkdirAll with its errors' texts."""
+"""Folders as Go makes them. Mirrors os.MkdirAll of Go 1.26 with its errors' texts."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Printing values by Go's verbs.
 
-Mirrors fmt's Sprintf and Sprint for the values of `golang.reflect` and Python's own.
+Mirrors fmt.Sprintf and fmt.Sprint of Go 1.26 for the values of `golang.reflect` and Python's own.
 
 Known verbs: %v %+v %#v %d %b %o %x %X %c %q %U %s %t %e %E %f %F %g %G %T %p %%, with flags, width, precision and `*`.
 """

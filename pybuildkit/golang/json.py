@@ -1,6 +1,6 @@
 """JSON as Go's encoding/json writes it, and its words for what is no JSON.
 
-Mirrors encoding/json.
+Mirrors encoding/json of Go 1.26.
 
 Values are dict, list, tuple, str, bytes (base64), int, float, bool and None. A dict is written in its own order, as
 a Go struct is; a Go map is sorted by key, so give it through `sorted_map`. A byte of a str that is no UTF-8 (a lone

@@ -1,4 +1,6 @@
-"""JSON read into types, as Go's encoding/json reads a struct: what is found, and its error for a value of a wrong type.
+"""JSON read into types, as Go reads a struct: what is found, and the error for a value of a wrong type.
+
+Mirrors the decoder of encoding/json, Go 1.26.
 
 Names of members are found whatever their case, the last of several counts, unknown ones are dropped, null leaves the
 empty value, and of several values of a wrong type the first is reported while the rest is still read.

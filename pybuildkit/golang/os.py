@@ -1,4 +1,4 @@
-"""Reading files with Go's texts for what goes wrong. Mirrors os.ReadFile."""
+"""Reading files with Go's texts for what goes wrong. Mirrors os.ReadFile of Go 1.26."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Protobuf messages as the structs that Go generates for them.
 
-Mirrors what protoc-gen-go makes of a message: fields in order under their names in CamelCase, `Get` methods, JSON by
-encoding/json (the name in the .proto file, zero values left out).
+Mirrors what protoc-gen-go (v1.36) makes of a message: fields in order under their names in CamelCase, `Get` methods,
+JSON by encoding/json (the name in the .proto file, zero values left out).
 
 Differs from Go: the text of a whole message has no blanks at random, and a oneof is seen by its members alone.
 """

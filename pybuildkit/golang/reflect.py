@@ -1,5 +1,7 @@
 """Values that know their Go type, for what Go does by reflection: templates, printing, JSON.
 
+Has no counterpart in Go, where package reflect reads the types themselves.
+
 Python's own bool, int, float and str stand for Go's; these classes stand for the rest. A value of a named type is a
 subclass with a `go_type`.
 """

@@ -1,6 +1,6 @@
 """Go's texts for strings, booleans and numbers, both ways.
 
-Mirrors strconv.
+Mirrors strconv of Go 1.26.
 
 A Go string is a sequence of bytes; here it is a `str` in which a byte that is no UTF-8 is a lone surrogate
 (`surrogateescape`, as Python reads argv and file names).

@@ -1,6 +1,6 @@
 """Text in columns that are as wide as their widest cell.
 
-Mirrors text/tabwriter, for padding by tabs or blanks at the right of a cell.
+Mirrors text/tabwriter of Go 1.26, for padding by tabs or blanks at the right of a cell.
 
 A cell ends with a tab; what follows the last tab of a line belongs to no column. A column is a run of consecutive
 lines that have a cell there. Widths count characters.

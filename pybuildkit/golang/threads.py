@@ -1,8 +1,9 @@
 """Blocking calls of an asyncio program, each in a daemon thread of its own.
 
-Go lets any goroutine block. Here a call that may stall (a file system, a credential helper, an HTTP request) runs in
-a thread that nobody has to join: a context that ends frees the waiter at once, and a call that never returns keeps
-neither the event loop nor the process from ending. `asyncio.to_thread` cannot give that: its pool is joined at exit.
+Has no counterpart in Go, which lets any goroutine block. Here a call that may stall (a file system, a credential
+helper, an HTTP request) runs in a thread that nobody has to join: a context that ends frees the waiter at once, and a
+call that never returns keeps neither the event loop nor the process from ending. `asyncio.to_thread` cannot give
+that: its pool is joined at exit.
 """
 
 from __future__ import annotations

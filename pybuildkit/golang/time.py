@@ -1,7 +1,7 @@
 """Points in time as Go writes and reads them.
 
-Mirrors time.Time. A point is a whole number of nanoseconds since the epoch, UTC; what was written with another
-offset keeps it in a `Time`. Go's zero time, the year 1, is `ZERO`.
+Mirrors time.Time of Go 1.26. A point is a whole number of nanoseconds since the epoch, UTC; what was written with
+another offset keeps it in a `Time`. Go's zero time, the year 1, is `ZERO`.
 """
 
 from __future__ import annotations

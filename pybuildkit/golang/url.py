@@ -1,6 +1,6 @@
 """URLs as Go's net/url reads them, with its error texts.
 
-Mirrors url.Parse for the forms that addresses take: `scheme://user@host:port/path?query#fragment`, opaque
+Mirrors url.Parse of Go 1.26 for the forms that addresses take: `scheme://user@host:port/path?query#fragment`, opaque
 `scheme:rest`, and bare paths. Percent-escapes are checked everywhere and decoded in host, path and query.
 """
 

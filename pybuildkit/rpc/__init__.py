@@ -1,5 +1,7 @@
 """gRPC over HTTP/2, on any byte stream: channels, servers, a blocking channel for short calls.
 
+Stands for google.golang.org/grpc, v1.82.1, and follows its texts and answers; the make is our own.
+
 Layers, from the wire up; each knows only those before it:
 
     _frames, _headers     frames and header blocks as bytes

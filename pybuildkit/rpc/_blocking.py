@@ -1,5 +1,7 @@
 """The client without asyncio, for short calls made one after the other.
 
+Has no counterpart in Go, where every call blocks its goroutine.
+
 Importing asyncio costs more than such a call. This is the same connection and the same course of a call, driven by
 blocking reads and writes with time limits. The first request leaves together with the connection's preface.
 

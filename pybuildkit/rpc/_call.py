@@ -1,5 +1,7 @@
 """The course of one call without I/O: what a client makes of a response, a server of a request.
 
+Not a port; what a call looks like from outside is as in google.golang.org/grpc, v1.82.1.
+
 Order: a client sends headers and messages and half-closes; a server answers with headers and messages and ends
 with trailers, or with trailers alone. Texts are grpc-go's.
 """

@@ -1,6 +1,7 @@
 """The asyncio client: calls over a connection that is dialled when it is needed, and again after a loss.
 
-Mirrors google.golang.org/grpc's ClientConn as far as BuildKit's client uses it; texts of errors are grpc-go's.
+Mirrors ClientConn of google.golang.org/grpc, v1.82.1, as far as BuildKit's client uses it; texts of errors are
+grpc-go's.
 
 Differs on purpose: no back-off between attempts to connect (each call that finds no connection tries once), and the
 time limit for connecting runs until the peer's SETTINGS have come.

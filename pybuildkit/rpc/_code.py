@@ -1,6 +1,6 @@
 """gRPC status codes and the error that carries one.
 
-Mirrors google.golang.org/grpc/codes and status.
+Mirrors google.golang.org/grpc/codes and status, v1.82.1.
 """
 
 from __future__ import annotations

@@ -1,5 +1,7 @@
 """An HTTP/2 connection without I/O, for both roles: bytes in, events out, and buffers to send.
 
+Not a port; it stands for internal/transport of google.golang.org/grpc, v1.82.1.
+
 Rules (RFC 9113):
 - A client opens with the preface and SETTINGS, a server with SETTINGS; each side's first frame is SETTINGS, and
   every SETTINGS is acknowledged once it is applied.

@@ -1,4 +1,4 @@
-"""What a connection reports after it was given bytes."""
+"""What a connection reports after it was given bytes. Not a port."""
 
 from __future__ import annotations
 

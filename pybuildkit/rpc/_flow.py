@@ -1,5 +1,7 @@
 """The flow of data on a connection: what waits to be sent, in which frames and order it leaves, and how much may come.
 
+Not a port; it stands for controlbuf.go and flowcontrol.go of google.golang.org/grpc, v1.82.1.
+
 Streams that may send take turns (round robin), a quantum each, so that a large message does not hold up a small
 one. Payloads leave as slices of the buffers that were given: nothing is joined, and a slice of a `memoryview`
 copies nothing.

@@ -1,5 +1,7 @@
 """HTTP/2 frames as bytes, and what can be wrong with them.
 
+Not a port; it stands for the Framer of golang.org/x/net/http2.
+
 Wire (RFC 9113, section 4.1): length (3 bytes), type, flags, stream id (31 bits), then `length` bytes. grpc-go's
 reader refuses payloads over 16,384 bytes, which is also what a peer may send where nothing else was agreed: so
 neither is a larger frame sent, nor accepted.

@@ -1,5 +1,7 @@
 """gRPC's own framing on top of HTTP/2: messages, metadata, deadlines, status.
 
+Mirrors what rpc_util.go and internal/transport/http_util.go of google.golang.org/grpc, v1.82.1, write and accept.
+
 Wire (gRPC over HTTP/2): a message is a flag byte (1: compressed), its length in four bytes, and its bytes; messages
 follow each other in DATA frames without regard to the frames' borders. A call ends with trailers that hold
 `grpc-status`, percent-encoded `grpc-message` and, for typed details, `grpc-status-details-bin`.

@@ -1,5 +1,7 @@
 """Header blocks: our own are literals without state, the peer's are decoded by `hpack`.
 
+Not a port; it stands for golang.org/x/net/http2/hpack.
+
 What we send needs no table and no Huffman code: every peer accepts literals, and the few headers of a call are
 not worth more. Decoding needs all of HPACK; `hpack` is imported when the first block arrives, by which time the
 first request is already under way.

@@ -1,5 +1,7 @@
 """Byte streams over sockets, pipes, TLS and memory, for asyncio.
 
+Has no counterpart in Go, whose runtime does this.
+
 Sockets and pipes are driven by the loop's readiness callbacks: a read is one `recv` when the loop says that there is
 something, a write is a gathering `sendmsg`/`writev` tried at once and continued when there is room. So every read
 passes through the loop once, and a busy peer cannot starve the rest of the program.

@@ -1,4 +1,4 @@
-"""The bounds that a connection sets its peer."""
+"""The bounds that a connection sets its peer. Not a port."""
 
 from __future__ import annotations
 

@@ -1,5 +1,7 @@
 """A connection on a byte stream, for asyncio: one task reads, one writes, calls are told what concerns them.
 
+Not a port; it stands for the reading and writing goroutines of grpc-go's internal/transport.
+
 All output of one turn of the loop leaves in one write: whoever sends only queues, and the writing task takes what is
 there when it runs. A sender waits while more than `SEND_LIMIT` bytes of its own stream are queued; the writing task
 waits for the byte stream below, which waits for its own queue. So the bytes held in all layers together are bounded,

@@ -1,6 +1,6 @@
 """The asyncio server: serves its methods on any byte stream, a socket, or a listening socket.
 
-Mirrors google.golang.org/grpc's Server as far as BuildKit uses it; texts of errors are grpc-go's.
+Mirrors Server of google.golang.org/grpc, v1.82.1, as far as BuildKit uses it; texts of errors are grpc-go's.
 
 Each call is a task that its connection awaits. When a call's context ends (reset, deadline, lost connection) its
 handler sees that through the context and its stream; one that has not ended a second later is cancelled.

@@ -1,4 +1,4 @@
-"""What the asyncio and the blocking driver both need of sockets."""
+"""What the asyncio and the blocking driver both need of sockets. Not a port."""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""What the two ends of a call have in common, for asyncio: messages out under back-pressure, messages in."""
+"""What the two ends of a call have in common, for asyncio: messages out under back-pressure, messages in.
+
+Not a port.
+"""
 
 from __future__ import annotations
 

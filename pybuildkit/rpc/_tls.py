@@ -1,4 +1,4 @@
-"""What goes wrong with TLS, in Go's words."""
+"""What goes wrong with TLS, in Go's words. Mirrors texts of crypto/tls and crypto/x509, Go 1.26."""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""The small types that every part of rpc and its users share: methods, payloads, byte streams, endpoints."""
+"""The small types that every part of rpc and its users share: methods, payloads, byte streams, endpoints.
+
+Not a port.
+"""
 
 from __future__ import annotations
 

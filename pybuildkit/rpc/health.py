@@ -1,4 +1,4 @@
-"""The health service grpc.health.v1, its messages encoded by hand.
+"""The health service grpc.health.v1, its messages encoded by hand. Mirrors google.golang.org/grpc/health, v1.82.1.
 
 `HealthCheckRequest{string service = 1}`, `HealthCheckResponse{enum status = 1}`; SERVING is 1, NOT_SERVING 2,
 SERVICE_UNKNOWN 3. They are encoded here so that no other package that brings the same messages in a user's process

@@ -1,6 +1,6 @@
 """Reading a bbolt database: a file of buckets, which hold values and further buckets by key.
 
-Mirrors the reading half of go.etcd.io/bbolt.
+Mirrors the reading half of go.etcd.io/bbolt, v1.5.0.
 
 The file is a row of pages. Page 0 and 1 are meta pages, of which the valid one with the higher transaction number
 counts. A page begins with id (8 bytes), flags (2), count (2) and overflow (4). Branch pages hold (position, key size,

@@ -1,4 +1,4 @@
-"""Writing a file so that it is whole or not there. Mirrors AtomicWriteFile of github.com/containerd/continuity.
+"""Writing a file so that it is whole or not there. Mirrors AtomicWriteFile of github.com/containerd/continuity, v0.5.0.
 
 Differs on purpose: the user's umask is kept, a temporary file is removed when the writing fails, and a device, a pipe
 or `/dev/stdout` is written to, not replaced by a file.

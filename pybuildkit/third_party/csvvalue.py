@@ -1,6 +1,6 @@
 """One line of comma-separated values, as the option values of the command line are written.
 
-Mirrors github.com/tonistiigi/go-csvvalue with its default parser.
+Mirrors github.com/tonistiigi/go-csvvalue (030d3b2) with its default parser.
 
 Fields are separated by `,`; one that begins with `"` runs to the closing quote, `""` stands for a quote in it, and a
 quote anywhere else is an error. One line end at the end is dropped; other line ends belong to their field. Columns in

@@ -1,8 +1,8 @@
 """Signed messages: the signature by Ed25519 (RFC 8032) followed by the message.
 
-Mirrors golang.org/x/crypto/nacl/sign. The package `cryptography` does the work where it is installed; without it the
-arithmetic below does, which is slow (milliseconds) and not of constant time: good enough for keys that a client
-derives for one daemon, and nothing else.
+Mirrors golang.org/x/crypto/nacl/sign, v0.54.0. The package `cryptography` does the work where it is installed;
+without it the arithmetic below does, which is slow (milliseconds) and not of constant time: good enough for keys that
+a client derives for one daemon, and nothing else.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Platforms: `os(version+feature)/architecture/variant` and its parts.
 
-Mirrors github.com/containerd/platforms.
+Mirrors github.com/containerd/platforms, v1.0.0-rc.4.
 
 Differs from Go: the processor's ARM variant is read from the machine's name (`armv6l`), not from /proc/cpuinfo.
 """

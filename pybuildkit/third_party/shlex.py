@@ -1,6 +1,6 @@
 """Shell words: a command line split at blanks, with quotes, escapes and comments, and nothing else of a shell.
 
-Mirrors github.com/google/shlex.
+Mirrors github.com/google/shlex (e7afc7f).
 
 Rules: blanks (space, tab, CR, LF) part words. `'…'` is literal, in `"…"` a backslash makes the next character
 literal, and so it does outside quotes. `#` at the beginning of a word starts a comment up to the end of the line.

@@ -1,0 +1,1 @@
+"""The daemon's services. Mirrors api/services of BuildKit, v0.32.2."""

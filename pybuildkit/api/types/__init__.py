@@ -1,0 +1,1 @@
+"""Types that several services share (`worker_pb2`). Mirrors api/types, v0.32.2."""

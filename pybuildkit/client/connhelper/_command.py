@@ -1,6 +1,6 @@
 """A child process as a connection: its standard input and output carry the bytes.
 
-Mirrors commandconn.New of github.com/docker/cli, as BuildKit's connection helpers use it.
+Mirrors commandconn.New of github.com/docker/cli v29.6.2, as BuildKit's connection helpers use it.
 
 Differs on purpose: of the child's standard error only the last 4 KiB are kept, and they are part of the error
 when the connection breaks; the child is asked to end (SIGTERM) when the connection is closed, killed 3 s later; a

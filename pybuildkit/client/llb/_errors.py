@@ -1,5 +1,7 @@
 """The errors of building and marshalling a graph.
 
+Has no counterpart in Go, whose errors of package client/llb have texts and no types.
+
 BuildkitError
 └── LLBError             a graph that cannot be marshalled; the text is BuildKit's
     ├── OptionError      an option where it has no meaning (also a TypeError)

@@ -1,5 +1,7 @@
 """Go's fmt.Sprintf for the few verbs that names, paths and commands are made with.
 
+Mirrors fmt.Sprintf of Go 1.26.
+
 Known are %s %v %d %t %q %x %X %o %b %c %f %e %g and %%, with flags, width and precision; `%[1]d` and `*` are not.
 A verb that does not fit its argument, a missing argument and one too many print as Go prints them.
 """

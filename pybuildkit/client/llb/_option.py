@@ -1,5 +1,7 @@
 """Options: values that change what a call builds, applied in the order in which they are given.
 
+Mirrors how the option types of client/llb, v0.32.2, work together.
+
 An option is made by a function (`llb.shlex("ls")`) and applied through the method of the call that takes it
 (`set_run_option`, `set_image_option`, …). What has no such method is refused with a text that names both.
 

@@ -1,6 +1,6 @@
 """The JSON values of an OCI index, read by their types and put in the specification's order.
 
-Mirrors the structs of github.com/opencontainers/image-spec/specs-go/v1 that an index is made of.
+Mirrors the structs of github.com/opencontainers/image-spec/specs-go/v1 (v1.1.1) that an index is made of.
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""Calls of the control service by the short commands, with the daemon's errors as their types say."""
+"""Calls of the control service by the short commands, with the daemon's errors as their types say.
+
+Has no counterpart in Go, whose short commands use the client of package client.
+"""
 
 from __future__ import annotations
 

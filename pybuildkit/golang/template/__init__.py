@@ -1,6 +1,6 @@
 """Go's text templates, the part that people use in `--format`.
 
-Mirrors text/template.
+Mirrors text/template of Go 1.26.
 
 Known: fields, methods and map keys (`.A.B`), variables, pipes, parentheses, `if`, `else if`, `with`, `range` with
 `else`, `break` and `continue`, comments, trimming by `{{-` and `-}}`, and the functions and, or, not, len, index,

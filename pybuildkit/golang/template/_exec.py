@@ -1,6 +1,6 @@
 """Applying a template to a value.
 
-Mirrors text/template/exec.go.
+Mirrors text/template/exec.go of Go 1.26.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """The functions that every template may call.
 
-Mirrors text/template/funcs.go. `and` and `or` are the executor's own, since they do not evaluate all arguments.
+Mirrors text/template/funcs.go of Go 1.26. `and` and `or` are the executor's own, since they do not evaluate all
+arguments.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """A template's text cut into items.
 
-Mirrors text/template/parse/lex.go.
+Mirrors text/template/parse/lex.go of Go 1.26.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The tree of a template.
 
-Mirrors text/template/parse: the same nodes, and the same words for what is wrong.
+Mirrors text/template/parse of Go 1.26: the same nodes, and the same words for what is wrong.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The methods of the service moby.filesync.v1.Auth."""
+"""The methods of the service moby.filesync.v1.Auth. Mirrors session/auth/auth.proto, v0.32.2."""
 
 from __future__ import annotations
 

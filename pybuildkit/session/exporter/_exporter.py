@@ -1,4 +1,7 @@
-"""The daemon's end of the session exporter; what control/control.go and solver/llbsolver do with it, v0.32.2."""
+"""The daemon's end of the session exporter.
+
+Mirrors what control/control.go and solver/llbsolver do with it, v0.32.2.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The methods of the service moby.exporter.v1.Exporter."""
+"""The methods of the service moby.exporter.v1.Exporter. Mirrors session/exporter/exporter.proto, v0.32.2."""
 
 from __future__ import annotations
 

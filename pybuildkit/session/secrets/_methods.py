@@ -1,4 +1,4 @@
-"""The method of the service moby.buildkit.secrets.v1.Secrets."""
+"""The method of the service moby.buildkit.secrets.v1.Secrets. Mirrors session/secrets/secrets.proto, v0.32.2."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The methods of the service moby.sshforward.v1.SSH."""
+"""The methods of the service moby.sshforward.v1.SSH. Mirrors session/sshforward/ssh.proto, v0.32.2."""
 
 from __future__ import annotations
 

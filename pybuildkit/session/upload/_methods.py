@@ -1,4 +1,4 @@
-"""The method of the service moby.upload.v1.Upload."""
+"""The method of the service moby.upload.v1.Upload. Mirrors session/upload/upload.proto, v0.32.2."""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Makes the build errors known to grpcerrors; imported when the first `errdefs.` detail arrives."""
+"""Makes the build errors known to grpcerrors; imported when the first `errdefs.` detail arrives.
+
+Mirrors what init functions of solver/errdefs do, v0.32.2.
+"""
 
 from __future__ import annotations
 

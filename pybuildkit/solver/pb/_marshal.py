@@ -1,5 +1,7 @@
 """Messages to bytes as Go's protobuf library writes them when it is asked to be deterministic.
 
+Mirrors the deterministic marshalling of google.golang.org/protobuf, v1.36.
+
 Fields are in the order of their numbers, the members of a oneof after all others, and a map's entries in the order
 of the bytes of their keys. Python's library knows the last rule too, but puts a key behind longer ones that begin
 with it; so messages with a map in them are put together here, and all others left to it.

@@ -1,4 +1,7 @@
-"""The method of the service moby.buildkit.v1.sourcepolicy.policysession.PolicyVerifier."""
+"""The method of the service moby.buildkit.v1.sourcepolicy.policysession.PolicyVerifier.
+
+Mirrors sourcepolicy/policysession/policysession.proto, v0.32.2.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Makes the denial known to `util.grpcerrors`, which loads this module when it meets one."""
+"""Makes the denial known to `util.grpcerrors`, which loads this module when it meets one.
+
+Mirrors the init function of sourcepolicy/policysession, v0.32.2.
+"""
 
 from __future__ import annotations
 

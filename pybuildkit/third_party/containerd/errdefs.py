@@ -1,6 +1,6 @@
 """The classes of errors that containerd's services share, and their gRPC codes.
 
-Mirrors github.com/containerd/errdefs and its errgrpc. The text of an error is "WHAT: CLASS", for example
+Mirrors github.com/containerd/errdefs, v1.0.0, and its errgrpc. The text of an error is "WHAT: CLASS", for example
 "content sha256:…: not found"; over the wire the code carries the class.
 """
 

@@ -1,6 +1,6 @@
 """Filters: lists of conditions on the fields of an object, as `du --filter` and `debug workers --filter` take them.
 
-Mirrors github.com/containerd/containerd/v2/pkg/filters.
+Mirrors github.com/containerd/containerd/v2/pkg/filters, v2.3.3.
 
     filter   := selector (',' selector)*            all must hold; of several filters one must
     selector := path [operator value]               without an operator: the field is present

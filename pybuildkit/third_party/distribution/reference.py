@@ -1,6 +1,6 @@
 """Image references: `domain/path:tag@digest`, in Docker's short form and in full.
 
-Mirrors github.com/distribution/reference.
+Mirrors github.com/distribution/reference, v0.6.0.
 
 The short form leaves out `docker.io`, `library/` and `:latest`; `parse_normalized_named` fills in the first two,
 `tag_name_only` the third.

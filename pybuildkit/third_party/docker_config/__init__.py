@@ -1,7 +1,7 @@
 """Docker's client configuration: `config.json` and the credentials it leads to.
 
-Mirrors packages config, config/configfile, config/credentials and config/memorystore of github.com/docker/cli, and
-the client of github.com/docker/docker-credential-helpers, as far as reading goes.
+Mirrors packages config, config/configfile, config/credentials and config/memorystore of github.com/docker/cli, v29.6.2,
+and the client of github.com/docker/docker-credential-helpers, v0.9.8, as far as reading goes.
 """
 
 from __future__ import annotations

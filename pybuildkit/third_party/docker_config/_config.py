@@ -1,4 +1,4 @@
-"""Where the configuration is, and loading it. Mirrors config/config.go of github.com/docker/cli."""
+"""Where the configuration is, and loading it. Mirrors config/config.go of github.com/docker/cli, v29.6.2."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""The configuration file and the credentials it gives. Mirrors config/configfile/file.go of github.com/docker/cli.
+"""The configuration file and the credentials it gives. Mirrors config/configfile/file.go of github.com/docker/cli,
+v29.6.2.
 
 Where the credentials of a registry come from, the first that applies:
 

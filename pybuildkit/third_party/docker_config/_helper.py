@@ -1,6 +1,6 @@
 """Credential helpers: programs `docker-credential-NAME` that keep credentials in a keychain.
 
-Mirrors the client of github.com/docker/docker-credential-helpers.
+Mirrors the client of github.com/docker/docker-credential-helpers, v0.9.8.
 
 Protocol: `docker-credential-NAME get` reads the server's address from standard input and writes a JSON object with
 ServerURL, Username and Secret to standard output. A helper without credentials for the server exits with a status

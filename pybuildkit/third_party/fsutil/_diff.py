@@ -1,7 +1,7 @@
 """What has to change in a directory for it to become what a list says.
 
-Mirrors diff_containerd.go of tonistiigi/fsutil, as a merge of two walks: the directory's own runs along with the
-list, a step behind what is written, so that it never sees what the transfer makes.
+Mirrors diff_containerd.go of tonistiigi/fsutil (6d9dc2e), as a merge of two walks: the directory's own runs along
+with the list, a step behind what is written, so that it never sees what the transfer makes.
 
 Differs from Go: DIFF_CONTENT takes every regular file as changed (Go compares two names relative to the current
 directory, which are not the files that are meant).

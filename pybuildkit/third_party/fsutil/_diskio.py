@@ -1,6 +1,6 @@
 """The calls that write to a directory: temporary names, links, contents with holes.
 
-Part of what diskwriter.go of tonistiigi/fsutil does; holes are ours.
+Mirrors a part of diskwriter.go, tonistiigi/fsutil (6d9dc2e); holes are ours.
 """
 
 from __future__ import annotations

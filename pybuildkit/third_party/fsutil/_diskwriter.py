@@ -1,6 +1,6 @@
 """Writing a tree to disk, entry by entry, the contents of files as they come.
 
-Mirrors diskwriter.go, diskwriter_unix.go and rootdiskwriter.go of tonistiigi/fsutil.
+Mirrors diskwriter.go, diskwriter_unix.go and rootdiskwriter.go of tonistiigi/fsutil (6d9dc2e).
 
 Everything is done relative to descriptors of directories, and nothing is followed. An entry that is already there
 gives way: a directory stays a directory, anything else is replaced by renaming the new one over it.

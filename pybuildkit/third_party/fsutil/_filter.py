@@ -1,6 +1,6 @@
 """A file system of which only a part is shown: include and exclude patterns, followed links, a map function.
 
-Mirrors filter.go of tonistiigi/fsutil.
+Mirrors filter.go of tonistiigi/fsutil (6d9dc2e).
 
 A directory that no include pattern matches is still walked where one could match something in it, and is then shown
 just before the first such entry. Directories that cannot hold anything of interest are not entered.

@@ -1,6 +1,6 @@
 """Paths and everything that they lead to through symbolic links, as a list of include patterns.
 
-Mirrors followlinks.go of tonistiigi/fsutil.
+Mirrors followlinks.go of tonistiigi/fsutil (6d9dc2e).
 
 Differs from Go: a path that leads out of the root is kept as it is, and nothing outside is looked at.
 """

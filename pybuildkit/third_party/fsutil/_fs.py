@@ -1,6 +1,6 @@
 """File systems that can be walked and read: a directory on disk, and several below one another.
 
-Mirrors fs.go and the walking half of diff.go, tonistiigi/fsutil.
+Mirrors fs.go and the walking half of diff.go, tonistiigi/fsutil (6d9dc2e).
 
 A walk is an iterator of entries in fsutil's order: names of a directory sorted by their bytes, a directory before
 what is in it. It works as it is asked for entries, so the caller's loop decides in which thread and how far. What

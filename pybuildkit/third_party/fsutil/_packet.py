@@ -1,6 +1,6 @@
 """The packets of a file transfer.
 
-Mirrors types/wire.proto of tonistiigi/fsutil.
+Mirrors types/wire.proto of tonistiigi/fsutil (6d9dc2e).
 
     message Packet { PacketType type = 1; Stat stat = 2; uint32 ID = 3; bytes data = 4; }
 

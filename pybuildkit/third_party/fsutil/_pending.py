@@ -1,9 +1,9 @@
 """The files of a list whose content has not come yet, held small.
 
-Part of what receive.go of tonistiigi/fsutil keeps. A sender may list everything before it sends anything, and Go's
-does: what has been asked for cannot be limited by not reading on, for the contents that are waited for come behind
-the list on the same stream. So a file costs about a hundred bytes until its content comes, requests are made when
-they can be sent, and a list that needs more than `MOST_HELD` bytes ends the transfer.
+Mirrors what receive.go of tonistiigi/fsutil (6d9dc2e) keeps. A sender may list everything before it sends anything,
+and Go's does: what has been asked for cannot be limited by not reading on, for the contents that are waited for come
+behind the list on the same stream. So a file costs about a hundred bytes until its content comes, requests are made
+when they can be sent, and a list that needs more than `MOST_HELD` bytes ends the transfer.
 
 Differs from Go: the limit.
 """

@@ -1,6 +1,6 @@
 """Receiving a tree from a stream of packets into a directory.
 
-Mirrors Receive of receive.go, tonistiigi/fsutil; the protocol is in `_receiver`.
+Mirrors Receive of receive.go, tonistiigi/fsutil (6d9dc2e); the protocol is in `_receiver`.
 
 Packets are gathered for a moment and handled in one thread, many at a time, while the next ones arrive; what is
 waiting is bounded, and beyond that the stream is not read. Requests go out beside that, for a sender may not read

@@ -1,6 +1,6 @@
 """The receiving end of a transfer, without the network: packets into changes on disk, and requests.
 
-Mirrors receive.go of tonistiigi/fsutil; the order of packets is told in `_sender`.
+Mirrors receive.go of tonistiigi/fsutil (6d9dc2e); the order of packets is told in `_sender`.
 
 `feed` takes packets; it blocks on the disk and belongs in a thread. `outgoing` gives those to be sent, and does not
 block. Contents may come in any order and mixed, also while the list is still coming.

@@ -1,6 +1,6 @@
 """A directory tree reached by descriptors only: no call follows a link, no name leaves the tree.
 
-Mirrors root.go, rootstack.go and rootcache.go of tonistiigi/fsutil.
+Mirrors root.go, rootstack.go and rootcache.go of tonistiigi/fsutil (6d9dc2e).
 
 `Root.dir(path)` gives the descriptor of a directory below the root. It is found component by component from the
 nearest directory that is still open, each opened relative to its parent with O_NOFOLLOW, and stays open while the

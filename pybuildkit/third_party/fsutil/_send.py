@@ -1,6 +1,6 @@
 """Sending a file system over a stream of packets.
 
-Mirrors Send of send.go, tonistiigi/fsutil; the protocol is in `_sender`.
+Mirrors Send of send.go, tonistiigi/fsutil (6d9dc2e); the protocol is in `_sender`.
 
 Three tasks share the stream: one lists, one sends contents, one reads requests, so that none waits for another.
 Everything that may wait for a disk is done in one thread, a batch ahead of what is being sent; only pieces of large

@@ -1,6 +1,6 @@
 """The sending end of a transfer, without the network: entries into packets, requests into contents.
 
-Mirrors send.go of tonistiigi/fsutil.
+Mirrors send.go of tonistiigi/fsutil (6d9dc2e).
 
     us → STAT … STAT, STAT without a stat      the list, ids count from 0
     us ← REQ id                                for each regular file that is wanted, once, also during the list

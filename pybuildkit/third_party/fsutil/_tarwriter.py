@@ -1,7 +1,7 @@
 """A file system as a tar stream.
 
-Mirrors tarwriter.go of tonistiigi/fsutil, and the choices of Go's archive/tar for what it writes: USTAR where a
-header fits, PAX records for what does not; times in whole seconds; attributes as `SCHILY.xattr.NAME`.
+Mirrors tarwriter.go of tonistiigi/fsutil (6d9dc2e), and the choices of Go's archive/tar for what it writes: USTAR
+where a header fits, PAX records for what does not; times in whole seconds; attributes as `SCHILY.xattr.NAME`.
 
 Differs from Go: a file that is shorter than its size is an error that names it, one that has grown is cut at it.
 """

@@ -1,4 +1,7 @@
-"""The two things that both ends of a transfer are driven with: a stream of packets, and tasks that end together."""
+"""The two things that both ends of a transfer are driven with: a stream of packets, and tasks that end together.
+
+Has no counterpart in Go, whose ends are handed a stream and a group of goroutines.
+"""
 
 from __future__ import annotations
 

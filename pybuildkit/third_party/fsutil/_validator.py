@@ -1,6 +1,6 @@
 """What a list of entries must be like, whoever sends it.
 
-Mirrors validator.go and hardlinks.go of tonistiigi/fsutil.
+Mirrors validator.go and hardlinks.go of tonistiigi/fsutil (6d9dc2e).
 
 - Names are clean, relative and stay inside; entries come in the order of a walk, each after its directory.
 - A hard link names an earlier entry that is a file of its own.

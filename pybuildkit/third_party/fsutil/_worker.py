@@ -1,5 +1,7 @@
 """One thread for calls that may wait for a disk, so that the event loop never does.
 
+Has no counterpart in Go, where any goroutine may wait.
+
 A call is a batch of work (many files), which keeps the cost of the hand-over small. The thread is a daemon: a call
 that never returns, in a file system that hangs, keeps neither the loop nor the process from ending.
 """

@@ -1,6 +1,6 @@
 """Extended attributes: read as a whole, written one by one.
 
-Mirrors loadXattr and skipXattr of stat_unix.go, tonistiigi/fsutil.
+Mirrors loadXattr and skipXattr of stat_unix.go, tonistiigi/fsutil (6d9dc2e).
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Digests: `algorithm:hex`.
 
-Mirrors github.com/opencontainers/go-digest.
+Mirrors github.com/opencontainers/go-digest, v1.0.0.
 """
 
 from __future__ import annotations

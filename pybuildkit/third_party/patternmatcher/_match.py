@@ -1,6 +1,6 @@
 """Shell patterns for one path, with Go's idea of what a pattern may look like.
 
-Mirrors path/filepath.Match of Go 1.25 on Unix. Patterns and names are text; names that are not UTF-8 are decoded
+Mirrors path/filepath.Match of Go 1.26 on Unix. Patterns and names are text; names that are not UTF-8 are decoded
 with "surrogateescape".
 
     *       any number of characters but "/"

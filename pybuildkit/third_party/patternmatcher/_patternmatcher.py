@@ -1,6 +1,6 @@
 """Lists of patterns with exceptions, and whether a path is meant by one.
 
-Mirrors patternmatcher.go of moby/patternmatcher.
+Mirrors patternmatcher.go of moby/patternmatcher, v0.6.1.
 
 Rules: patterns are tried in order; a plain one takes a path in, one with a leading "!" takes it out again; the last
 that matches decides. A pattern that matches a directory matches what is in it. "**" stands for any number of

@@ -1,5 +1,7 @@
 """A Go regular expression as one of Python's.
 
+Has no counterpart in Go; mirrors the syntax of package regexp, Go 1.26, as far as patterns reach it.
+
 Go's patterns reach Go's `regexp` with a few of their characters untouched: what stands in brackets, and what
 follows a backslash. The two languages differ there (classes by name, escapes that only one knows, "$" before a
 last newline), so the expression is read as Go reads it and written anew.

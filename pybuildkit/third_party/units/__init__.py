@@ -1,7 +1,7 @@
 """Byte counts for people, in decimal or binary units.
 
-Mirrors github.com/tonistiigi/units. Differs on purpose: where its units overflow 64 bits and it panics ("PANIC=Format
-method: …" in the text), the largest unit that a count of bytes can reach is used, EB.
+Mirrors github.com/tonistiigi/units (6950e57). Differs on purpose: where its units overflow 64 bits and it panics
+("PANIC=Format method: …" in the text), the largest unit that a count of bytes can reach is used, EB.
 """
 
 from __future__ import annotations

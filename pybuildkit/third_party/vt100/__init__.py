@@ -1,6 +1,7 @@
 """A small terminal screen that remembers the last lines a program wrote.
 
-Mirrors github.com/tonistiigi/vt100 as the progress display uses it (NewVT100, Write, Resize, UsedHeight, Content).
+Mirrors github.com/tonistiigi/vt100 (90bafcd) as the progress display uses it (NewVT100, Write, Resize, UsedHeight,
+Content).
 
 The rules, odd ones included, since the display shows their result:
 - Bytes are UTF-8. At an invalid byte the rest of the write is dropped, unless fewer than 12 bytes follow it:

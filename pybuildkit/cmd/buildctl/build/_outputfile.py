@@ -1,10 +1,10 @@
 """Where the bytes of a file export go: a file that gets its name when it is whole, or standard output.
 
-Differs from BuildKit on purpose, which creates the file when it reads the flag: here a destination that cannot be
-created is refused at that point, with the same text, but nothing is made. The data goes to a temporary file in the
-destination's folder; closing it renames it, and aborting it, or a failed write, removes it. A destination that is no
-regular file (a pipe, a device) is written directly. One that may be written in a folder that may not gets a copy of
-the data, made when the export is whole.
+Mirrors the files that cmd/buildctl/build/output.go creates, v0.32.2. Differs from BuildKit on purpose, which creates
+the file when it reads the flag: here a destination that cannot be created is refused at that point, with the same
+text, but nothing is made. The data goes to a temporary file in the destination's folder; closing it renames it, and
+aborting it, or a failed write, removes it. A destination that is no regular file (a pipe, a device) is written
+directly. One that may be written in a folder that may not gets a copy of the data, made when the export is whole.
 """
 
 from __future__ import annotations

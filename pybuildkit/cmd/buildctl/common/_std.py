@@ -1,8 +1,9 @@
 """The standard streams as a command meets them: closed, full, or with nobody at the other end.
 
-As Go's runtime does, a standard descriptor that is closed when the program begins is opened on /dev/null, so that no
-file or socket takes its number. Differs from BuildKit on purpose: a reader that goes away is not an instant death by
-SIGPIPE; the write fails, whoever asked to be told is told, and the program ends by SIGPIPE once it has cleaned up.
+Has no counterpart in BuildKit. As Go's runtime does, a standard descriptor that is closed when the program begins is
+opened on /dev/null, so that no file or socket takes its number. Differs from BuildKit on purpose: a reader that goes
+away is not an instant death by SIGPIPE; the write fails, whoever asked to be told is told, and the program ends by
+SIGPIPE once it has cleaned up.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Private keys of ssh in files, and signatures with them.
 
-Mirrors ParseRawPrivateKey and the signers of golang.org/x/crypto/ssh. The package `cryptography` (the extra
+Mirrors ParseRawPrivateKey and the signers of golang.org/x/crypto/ssh, v0.54.0. The package `cryptography` (the extra
 `pybuildkit[keys]`) reads the keys and signs; files that hold no key are told apart without it.
 
 Formats: PEM blocks OPENSSH PRIVATE KEY, RSA PRIVATE KEY, EC PRIVATE KEY, DSA PRIVATE KEY and PRIVATE KEY (PKCS#8), not

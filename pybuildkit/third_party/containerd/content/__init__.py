@@ -1,6 +1,7 @@
 """Content stores: blobs by digest, and resumable ingests that become blobs.
 
-Mirrors packages core/content, plugins/content/local and plugins/services/content of github.com/containerd/containerd.
+Mirrors packages core/content, plugins/content/local and plugins/services/content of github.com/containerd/containerd,
+v2.3.3.
 
     Store       what can be done with a store, in blocking calls
     local       a store in a folder, laid out as an OCI image layout's blobs

@@ -1,4 +1,5 @@
-"""What a content store is. Mirrors core/content of github.com/containerd/containerd, and opencontainers/go-digest.
+"""What a content store is. Mirrors core/content of github.com/containerd/containerd, v2.3.3, and
+opencontainers/go-digest, v1.0.0.
 
 Every call blocks and is safe from any thread, a writer's from one thread at a time. Times are nanoseconds since the
 epoch.

@@ -1,4 +1,7 @@
-"""Between a store's values and the messages of its service."""
+"""Between a store's values and the messages of its service.
+
+Mirrors the conversions of core/content/proxy, github.com/containerd/containerd v2.3.3.
+"""
 
 from __future__ import annotations
 

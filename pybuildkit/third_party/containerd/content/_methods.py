@@ -1,4 +1,7 @@
-"""The methods of the service containerd.services.content.v1.Content."""
+"""The methods of the service containerd.services.content.v1.Content.
+
+Mirrors api/services/content/v1/content.proto of github.com/containerd/containerd, v2.3.3.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A content store in a folder. Mirrors plugins/content/local of github.com/containerd/containerd.
+"""A content store in a folder. Mirrors plugins/content/local of github.com/containerd/containerd, v2.3.3.
 
 Layout, below the root:
 

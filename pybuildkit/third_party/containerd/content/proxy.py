@@ -1,4 +1,4 @@
-"""A content store at the other end of a channel. Mirrors core/content/proxy, github.com/containerd/containerd.
+"""A content store at the other end of a channel. Mirrors core/content/proxy, github.com/containerd/containerd v2.3.3.
 
 Errors of the other side come back in the class that their code stands for (`errdefs.to_native`).
 """

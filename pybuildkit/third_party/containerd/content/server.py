@@ -1,4 +1,5 @@
-"""The content service over stores. Mirrors plugins/services/content/contentserver, github.com/containerd/containerd.
+"""The content service over stores. Mirrors plugins/services/content/contentserver, github.com/containerd/containerd
+v2.3.3.
 
 A call Write is a conversation: each request, which may append data, is answered by one response with the offset
 reached; the first names the ingest, a COMMIT is the last. An end without COMMIT leaves the ingest to be resumed.

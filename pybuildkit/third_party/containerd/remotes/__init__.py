@@ -1,1 +1,1 @@
-"""Registries as containerd reaches them. Mirrors core/remotes of github.com/containerd/containerd."""
+"""Registries as containerd reaches them. Mirrors core/remotes of github.com/containerd/containerd, v2.3.3."""

@@ -1,7 +1,7 @@
 """How often a display may draw.
 
-Mirrors the Limiter of golang.org/x/time/rate with a burst of one, as the display uses it: one token, filled again
-at a steady rate; a refused attempt changes nothing.
+Mirrors the Limiter of golang.org/x/time/rate (v0.15.0) with a burst of one, as the display uses it: one token, filled
+again at a steady rate; a refused attempt changes nothing.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Statuses as lines of JSON in a file or a descriptor, beside a display.
 
-Mirrors what the `--trace` part of cmd/buildctl/build.go does. Differs on purpose: a line that cannot be written (a
-full disk) is logged once as an error, and the build goes on; v0.32.2 stops reading and hangs.
+Mirrors what the `--trace` part of cmd/buildctl/build.go, v0.32.2, does. Differs on purpose: a line that cannot be
+written (a full disk) is logged once as an error, and the build goes on; v0.32.2 stops reading and hangs.
 """
 
 from __future__ import annotations

@@ -1,5 +1,7 @@
 """Output with colours as HTML: the colours and styles of a terminal become classes of `<span>`s.
 
+Not in BuildKit.
+
 The sixteen named colours are known, and bold, faint, italic and underlined; other ones are left out.
 """
 

@@ -1,4 +1,4 @@
-"""What a step of the timeline's page shows once it is opened: facts, inputs, warnings and its log."""
+"""What a step of the timeline's page shows once it is opened: facts, inputs, warnings and its log. Not in BuildKit."""
 
 from __future__ import annotations
 

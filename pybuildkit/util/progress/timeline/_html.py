@@ -1,4 +1,4 @@
-"""A timeline as one page of HTML that loads nothing.
+"""A timeline as one page of HTML that loads nothing. Not in BuildKit.
 
 All that a trace says is text in it, escaped; the only script is a constant one, which the page's policy allows by
 its hash, so that nothing else in the page could ever run. Every step is a `<details>`: a click, Enter or Space opens

@@ -1,4 +1,4 @@
-"""The model of a timeline: steps with their spans of time, by group, and the critical path.
+"""The model of a timeline: steps with their spans of time, by group, and the critical path. Not in BuildKit.
 
 A step's group is its progress group, else what stands in front of its name: `[build 2/5] RUN …` belongs to "build",
 `[internal] …` to "internal", `[2/5] …` to "build"; what has no brackets goes to "other", exports to "export".

@@ -1,4 +1,4 @@
-"""From times to places on a chart, and how times are written."""
+"""From times to places on a chart, and how times are written. Not in BuildKit."""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""The script of the timeline's page: search and filters, keys, zoom. The page can be read without it."""
+"""The script of the timeline's page: search and filters, keys, zoom. The page can be read without it.
+
+Not in BuildKit.
+"""
 
 from __future__ import annotations
 

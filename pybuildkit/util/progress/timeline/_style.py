@@ -1,4 +1,4 @@
-"""The style of the timeline's page.
+"""The style of the timeline's page. Not in BuildKit.
 
 Times are places on a scale of 0 to 100: `--s` and `--w` say where a bar begins and how wide it is, and the chart's
 `--from` and `--zoom` which part of the scale is seen, so that zooming changes two numbers and no bar.

@@ -1,4 +1,4 @@
-"""The chart of a timeline as an SVG picture; it holds no script and loads nothing."""
+"""The chart of a timeline as an SVG picture; it holds no script and loads nothing. Not in BuildKit."""
 
 from __future__ import annotations
 

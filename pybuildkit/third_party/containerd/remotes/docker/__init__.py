@@ -1,6 +1,6 @@
 """Tokens of a registry's authorization server.
 
-Mirrors core/remotes/docker/auth of github.com/containerd/containerd.
+Mirrors core/remotes/docker/auth of github.com/containerd/containerd, v2.3.3.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """What a registry answers to a request without credentials (RFC 7235).
 
-Mirrors core/remotes/docker/auth/parse.go of github.com/containerd/containerd.
+Mirrors core/remotes/docker/auth/parse.go of github.com/containerd/containerd, v2.3.3.
 """
 
 from __future__ import annotations

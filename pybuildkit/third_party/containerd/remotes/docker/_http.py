@@ -1,7 +1,7 @@
 """Small HTTP requests that may carry credentials; they block.
 
-Mirrors what Go's net/http does for them: proxies of the environment, at most ten redirects, the Authorization header
-not sent on to another host.
+Mirrors what net/http of Go 1.26 does for them: proxies of the environment, at most ten redirects, the Authorization
+header not sent on to another host.
 
 Differs on purpose: a request with credentials goes to TLS or to this machine's loopback only, redirects included;
 connecting, sending and each wait for an answer have time limits, and answers a size limit.

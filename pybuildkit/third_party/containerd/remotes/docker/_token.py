@@ -1,4 +1,6 @@
-"""Fetching a token. Mirrors core/remotes/docker/auth/fetch.go of github.com/containerd/containerd, and the texts of
+"""Fetching a token.
+
+Mirrors core/remotes/docker/auth/fetch.go of github.com/containerd/containerd, v2.3.3, and the texts of
 core/remotes/errors.
 
     with credentials      POST to the realm: grant_type=password, or refresh_token where there is no user name
