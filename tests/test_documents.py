@@ -1,14 +1,19 @@
 """What the documents say is so: the examples of README.md and docs/library.md run and print what stands behind them,
-and every module says what it mirrors."""
+every module says what it mirrors, and what the public packages export says what it does."""
 
 from __future__ import annotations
 
 import ast
+import importlib
+import inspect
+import pkgutil
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+import pybuildkit.session
 from tests.daemons import write_tree
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -58,4 +63,41 @@ def test_every_module_says_what_it_mirrors() -> None:
             docstring = ast.get_docstring(ast.parse(path.read_text())) or ""
             if not says_what_it_mirrors(docstring):
                 silent.append(str(path.relative_to(ROOT)))
+    assert silent == []
+
+
+PUBLIC = [
+    "pybuildkit",
+    "pybuildkit.client",
+    "pybuildkit.client.llb",
+    "pybuildkit.frontend.gateway.client",
+    "pybuildkit.frontend.gateway.grpcclient",
+    "pybuildkit.session",
+    *(
+        module.name
+        for module in pkgutil.walk_packages(pybuildkit.session.__path__, "pybuildkit.session.")
+        if module.ispkg
+    ),
+]
+
+
+def undocumented(owner: type) -> Iterator[str]:
+    """The public methods and properties of a class that neither it nor a base says anything about."""
+    for name, member in vars(owner).items():
+        function = member.fget if isinstance(member, property) else inspect.unwrap(getattr(member, "__func__", member))
+        if inspect.isfunction(function) and not name.startswith("_") and inspect.getdoc(getattr(owner, name)) is None:
+            yield f"{owner.__name__}.{name}"
+
+
+@pytest.mark.parametrize("package", PUBLIC)
+def test_public_names_have_docstrings(package: str) -> None:
+    module = importlib.import_module(package)
+    silent = []
+    for name in getattr(module, "__all__", dir(module)):
+        value = getattr(module, name)
+        if name.startswith("_") or not (inspect.isclass(value) or inspect.isfunction(value)):
+            continue
+        if str(value.__module__).startswith("pybuildkit"):
+            silent += [] if value.__doc__ else [name]
+            silent += undocumented(value) if inspect.isclass(value) else []
     assert silent == []

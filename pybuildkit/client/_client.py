@@ -201,7 +201,8 @@ class Client:
         """Solve a build graph, or let a frontend make one; see `pybuildkit.client._solve`.
 
         Args:
-            ctx: ends the solve.
+            ctx: ends the solve, here and at the daemon; an export of this side is then given up, with nothing left
+                under a file's name. This returns a moment later, when everything it started has ended.
             definition: the marshalled graph; None if and only if `opt.frontend` is set.
             opt: what to do.
             status: receives the build's status messages; always closed when this returns.
@@ -229,11 +230,14 @@ class Client:
         """Run a function of this process as the build's frontend; see `pybuildkit.client._build`.
 
         Args:
-            ctx: ends the build.
+            ctx: ends the build as in `solve`; the function sees it through its own context.
             opt: what to do; its `frontend` is ignored.
             product: the product's name in errors about missing capabilities; "" for the default.
             build_func: makes the build's result with the gateway client it is given.
             status: receives the build's status messages; always closed when this returns.
+
+        Raises:
+            BuildkitError: the function's error, else the daemon's.
         """
         from pybuildkit.client._build import build
 

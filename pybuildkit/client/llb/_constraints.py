@@ -195,24 +195,31 @@ class ConstraintsOpt(Option[Constraints]):
     set_constraints_option = __call__
 
     def set_run_option(self, info: ExecInfo) -> None:
+        """Change the options of one `run`."""
         self._apply(info.constraints)
 
     def set_local_option(self, info: LocalInfo) -> None:
+        """Change the options of one `local`."""
         self._apply(info.constraints)
 
     def set_oci_layout_option(self, info: OCILayoutInfo) -> None:
+        """Change the options of one `oci_layout`."""
         self._apply(info.constraints)
 
     def set_http_option(self, info: HTTPInfo) -> None:
+        """Change the options of one `http`."""
         self._apply(info.constraints)
 
     def set_image_blob_option(self, info: ImageBlobInfo) -> None:
+        """Change the options of one `image_blob`."""
         self._apply(info.constraints)
 
     def set_image_option(self, info: ImageInfo) -> None:
+        """Change the options of one `image`."""
         self._apply(info.constraints)
 
     def set_git_option(self, info: GitInfo) -> None:
+        """Change the options of one `git`."""
         self._apply(info.constraints)
 
 

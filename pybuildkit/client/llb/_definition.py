@@ -25,13 +25,15 @@ if TYPE_CHECKING:
 class Writer(Protocol):
     """What a definition is written to: a binary file."""
 
-    def write(self, data: bytes, /) -> object: ...
+    def write(self, data: bytes, /) -> object:
+        """Write all of the data."""
 
 
 class Reader(Protocol):
     """What a definition is read from: a binary file."""
 
-    def read(self) -> bytes: ...
+    def read(self) -> bytes:
+        """Everything up to the end."""
 
 
 class Definition:

@@ -46,7 +46,8 @@ if TYPE_CHECKING:
 class RunOption(Protocol):
     """What `State.run` takes."""
 
-    def set_run_option(self, info: ExecInfo) -> None: ...
+    def set_run_option(self, info: ExecInfo) -> None:
+        """Change the options of one `run`."""
 
 
 class ExecInfo:

@@ -49,15 +49,19 @@ class ChownOpt:
         )
 
     def set_mkdir_option(self, info: MkdirInfo) -> MkdirInfo:
+        """The options of one `mkdir` with this one."""
         return dataclasses.replace(info, chown_opt=self)
 
     def set_mkfile_option(self, info: MkfileInfo) -> MkfileInfo:
+        """The options of one `mkfile` with this one."""
         return dataclasses.replace(info, chown_opt=self)
 
     def set_symlink_option(self, info: SymlinkInfo) -> SymlinkInfo:
+        """The options of one `symlink` with this one."""
         return dataclasses.replace(info, chown_opt=self)
 
     def set_copy_option(self, info: CopyInfo) -> CopyInfo:
+        """The options of one `copy` with this one."""
         return dataclasses.replace(info, chown_opt=self)
 
 
@@ -69,6 +73,7 @@ class ChmodOpt:
     mode_str: str = ""
 
     def set_copy_option(self, info: CopyInfo) -> CopyInfo:
+        """The options of one `copy` with this one."""
         return dataclasses.replace(info, mode=self)
 
 
@@ -79,15 +84,19 @@ class CreatedTime:
     ns: int
 
     def set_mkdir_option(self, info: MkdirInfo) -> MkdirInfo:
+        """The options of one `mkdir` with this one."""
         return dataclasses.replace(info, created_time=self)
 
     def set_mkfile_option(self, info: MkfileInfo) -> MkfileInfo:
+        """The options of one `mkfile` with this one."""
         return dataclasses.replace(info, created_time=self)
 
     def set_symlink_option(self, info: SymlinkInfo) -> SymlinkInfo:
+        """The options of one `symlink` with this one."""
         return dataclasses.replace(info, created_time=self)
 
     def set_copy_option(self, info: CopyInfo) -> CopyInfo:
+        """The options of one `copy` with this one."""
         return dataclasses.replace(info, created_time=self)
 
 
@@ -100,6 +109,7 @@ class MkdirInfo:
     created_time: CreatedTime | None = None
 
     def set_mkdir_option(self, info: MkdirInfo) -> MkdirInfo:
+        """Take these options of `mkdir` in place of all earlier ones."""
         return self
 
 
@@ -111,6 +121,7 @@ class MkfileInfo:
     created_time: CreatedTime | None = None
 
     def set_mkfile_option(self, info: MkfileInfo) -> MkfileInfo:
+        """Take these options of `mkfile` in place of all earlier ones."""
         return self
 
 
@@ -122,6 +133,7 @@ class SymlinkInfo:
     created_time: CreatedTime | None = None
 
     def set_symlink_option(self, info: SymlinkInfo) -> SymlinkInfo:
+        """Take these options of `symlink` in place of all earlier ones."""
         return self
 
 
@@ -133,6 +145,7 @@ class RmInfo:
     allow_wildcard: bool = False
 
     def set_rm_option(self, info: RmInfo) -> RmInfo:
+        """Take these options of `rm` in place of all earlier ones."""
         return self
 
 
@@ -170,37 +183,43 @@ class CopyInfo:
     always_replace_existing_dest_paths: bool = False
 
     def set_copy_option(self, info: CopyInfo) -> CopyInfo:
+        """Take these options of `copy` in place of all earlier ones."""
         return self
 
 
 class MkdirOption(Protocol):
     """What `mkdir` takes."""
 
-    def set_mkdir_option(self, info: MkdirInfo, /) -> MkdirInfo: ...
+    def set_mkdir_option(self, info: MkdirInfo, /) -> MkdirInfo:
+        """The options of one `mkdir` with this one."""
 
 
 class MkfileOption(Protocol):
     """What `mkfile` takes."""
 
-    def set_mkfile_option(self, info: MkfileInfo, /) -> MkfileInfo: ...
+    def set_mkfile_option(self, info: MkfileInfo, /) -> MkfileInfo:
+        """The options of one `mkfile` with this one."""
 
 
 class SymlinkOption(Protocol):
     """What `symlink` takes."""
 
-    def set_symlink_option(self, info: SymlinkInfo, /) -> SymlinkInfo: ...
+    def set_symlink_option(self, info: SymlinkInfo, /) -> SymlinkInfo:
+        """The options of one `symlink` with this one."""
 
 
 class RmOption(Protocol):
     """What `rm` takes."""
 
-    def set_rm_option(self, info: RmInfo, /) -> RmInfo: ...
+    def set_rm_option(self, info: RmInfo, /) -> RmInfo:
+        """The options of one `rm` with this one."""
 
 
 class CopyOption(Protocol):
     """What `copy` takes."""
 
-    def set_copy_option(self, info: CopyInfo, /) -> CopyInfo: ...
+    def set_copy_option(self, info: CopyInfo, /) -> CopyInfo:
+        """The options of one `copy` with this one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,6 +233,7 @@ class _Mkdir:
         return self.text
 
     def set_mkdir_option(self, info: MkdirInfo) -> MkdirInfo:
+        """The options of one `mkdir` with this one."""
         return self.change(info)
 
 
@@ -228,6 +248,7 @@ class _Rm:
         return self.text
 
     def set_rm_option(self, info: RmInfo) -> RmInfo:
+        """The options of one `rm` with this one."""
         return self.change(info)
 
 
@@ -239,6 +260,7 @@ class _Exclude:
         return f"llb.with_exclude_patterns({list(self.patterns)!r})"
 
     def set_copy_option(self, info: CopyInfo) -> CopyInfo:
+        """The options of one `copy` with this one."""
         return dataclasses.replace(info, exclude_patterns=(*info.exclude_patterns, *self.patterns))
 
 

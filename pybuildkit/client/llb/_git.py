@@ -76,13 +76,15 @@ _Change = Callable[[GitInfo], None]
 class GitOption(Protocol):
     """What `git` takes."""
 
-    def set_git_option(self, info: GitInfo) -> None: ...
+    def set_git_option(self, info: GitInfo) -> None:
+        """Change the options of one `git`."""
 
 
 class _GitOption(Option[GitInfo]):
     __slots__ = ()
 
     def set_git_option(self, info: GitInfo) -> None:
+        """Change the options of one `git`."""
         self._apply(info)
 
 
@@ -296,6 +298,7 @@ class GitBundleOption(Option[GitBundleInfo]):
     __slots__ = ()
 
     def set_git_bundle_option(self, info: GitBundleInfo) -> None:
+        """Change the options of one `git_bundle_url`."""
         self._apply(info)
 
 
@@ -353,10 +356,12 @@ class AuthOption:
         return f"llb.auth_header_secret({self._secret!r})"
 
     def set_git_option(self, info: GitInfo) -> None:
+        """Change the options of one `git`."""
         info.auth_header_secret = self._secret
         info.add_auth_cap = True
 
     def set_http_option(self, info: HTTPInfo) -> None:
+        """Change the options of one `http`."""
         info.auth_header_secret = self._secret
 
 

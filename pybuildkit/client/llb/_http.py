@@ -57,13 +57,15 @@ _Change = Callable[[HTTPInfo], None]
 class HTTPOption(Protocol):
     """What `http` takes."""
 
-    def set_http_option(self, info: HTTPInfo) -> None: ...
+    def set_http_option(self, info: HTTPInfo) -> None:
+        """Change the options of one `http`."""
 
 
 class _HTTPOption(Option[HTTPInfo]):
     __slots__ = ()
 
     def set_http_option(self, info: HTTPInfo) -> None:
+        """Change the options of one `http`."""
         self._apply(info)
 
 
@@ -73,9 +75,11 @@ class FileInfoOption(Option[FileInfo]):
     __slots__ = ()
 
     def set_http_option(self, info: HTTPInfo) -> None:
+        """Change the options of one `http`."""
         self._apply(info.file)
 
     def set_image_blob_option(self, info: ImageBlobInfo) -> None:
+        """Change the options of one `image_blob`."""
         self._apply(info.file)
 
 

@@ -38,6 +38,7 @@ class ResolveMode(enum.IntEnum):
         return ("default", "pull", "local")[self]
 
     def set_image_option(self, info: ImageInfo) -> None:
+        """Change the options of one `image`."""
         info.resolve_mode = self
 
 
@@ -97,25 +98,29 @@ class OCILayoutInfo:
 class ImageOption(Protocol):
     """What `image` takes."""
 
-    def set_image_option(self, info: ImageInfo) -> None: ...
+    def set_image_option(self, info: ImageInfo) -> None:
+        """Change the options of one `image`."""
 
 
 class ImageBlobOption(Protocol):
     """What `image_blob` and `oci_layout_blob` take."""
 
-    def set_image_blob_option(self, info: ImageBlobInfo) -> None: ...
+    def set_image_blob_option(self, info: ImageBlobInfo) -> None:
+        """Change the options of one `image_blob`."""
 
 
 class OCILayoutOption(Protocol):
     """What `oci_layout` takes."""
 
-    def set_oci_layout_option(self, info: OCILayoutInfo) -> None: ...
+    def set_oci_layout_option(self, info: OCILayoutInfo) -> None:
+        """Change the options of one `oci_layout`."""
 
 
 class _ImageOption(Option[ImageInfo]):
     __slots__ = ()
 
     def set_image_option(self, info: ImageInfo) -> None:
+        """Change the options of one `image`."""
         self._apply(info)
 
 
@@ -123,6 +128,7 @@ class _ImageBlobOption(Option[ImageBlobInfo]):
     __slots__ = ()
 
     def set_image_blob_option(self, info: ImageBlobInfo) -> None:
+        """Change the options of one `image_blob`."""
         self._apply(info)
 
 
@@ -130,6 +136,7 @@ class _OCILayoutOption(Option[OCILayoutInfo]):
     __slots__ = ()
 
     def set_oci_layout_option(self, info: OCILayoutInfo) -> None:
+        """Change the options of one `oci_layout`."""
         self._apply(info)
 
 

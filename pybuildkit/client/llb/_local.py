@@ -64,13 +64,15 @@ _Change = Callable[[LocalInfo], None]
 class LocalOption(Protocol):
     """What `local` takes."""
 
-    def set_local_option(self, info: LocalInfo) -> None: ...
+    def set_local_option(self, info: LocalInfo) -> None:
+        """Change the options of one `local`."""
 
 
 class _LocalOption(Option[LocalInfo]):
     __slots__ = ()
 
     def set_local_option(self, info: LocalInfo) -> None:
+        """Change the options of one `local`."""
         self._apply(info)
 
 

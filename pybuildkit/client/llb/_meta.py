@@ -254,6 +254,7 @@ class StateOption:
         return self._change(state)
 
     def set_run_option(self, info: ExecInfo) -> None:
+        """Change the options of one `run`."""
         info.state = self._change(info.state)
 
 

@@ -190,6 +190,7 @@ class TmpfsOption(Option[TmpfsInfo]):
     __slots__ = ()
 
     def set_tmpfs_option(self, info: TmpfsInfo) -> None:
+        """Change the options of one `tmpfs`."""
         self._apply(info)
 
 
@@ -199,6 +200,7 @@ class SecretOption(Option[SecretInfo]):
     __slots__ = ()
 
     def set_secret_option(self, info: SecretInfo) -> None:
+        """Change the options of one `add_secret`."""
         self._apply(info)
 
 
@@ -208,6 +210,7 @@ class SSHOption(Option[SSHInfo]):
     __slots__ = ()
 
     def set_ssh_option(self, info: SSHInfo) -> None:
+        """Change the options of one `add_ssh_socket`."""
         self._apply(info)
 
 
@@ -217,6 +220,7 @@ class CDIDeviceOption(Option[CDIDeviceInfo]):
     __slots__ = ()
 
     def set_cdi_device_option(self, info: CDIDeviceInfo) -> None:
+        """Change the options of one `add_cdi_device`."""
         self._apply(info)
 
 

@@ -41,6 +41,7 @@ class ExecOption(Option[ExecInfo]):
     __slots__ = ()
 
     def set_run_option(self, info: ExecInfo) -> None:
+        """Change the options of one `run`."""
         self._apply(info)
 
 

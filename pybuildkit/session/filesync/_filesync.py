@@ -59,7 +59,8 @@ class InvalidSessionError(BuildkitError):
 class DirSource(Protocol):
     """Finds the file system behind a name."""
 
-    def lookup_dir(self, name: str) -> FS | None: ...
+    def lookup_dir(self, name: str) -> FS | None:
+        """The file system that the daemon gets for a name; None where there is none. Must not block."""
 
 
 class StaticDirSource(dict[str, "FS"]):
@@ -120,7 +121,11 @@ class FSSyncProvider:
 
 
 def new_fs_sync_provider(dirs: DirSource) -> FSSyncProvider:
-    """The service that sends files from the client."""
+    """The service that sends files from the client.
+
+    Args:
+        dirs: what the daemon may ask for, by name.
+    """
     return FSSyncProvider(dirs)
 
 
@@ -145,6 +150,11 @@ class FSSendRequestOpt:
 
 async def fs_sync(ctx: Context, caller: Caller, opt: FSSendRequestOpt) -> None:
     """Receive a local source from a client (the daemon's side).
+
+    Args:
+        ctx: ends the transfer; what was received stays in `opt.dest_dir`.
+        caller: the client's session.
+        opt: what to ask for, and where it goes.
 
     Raises:
         BuildkitError: "no local sources enabled" when the session offers none, or the transfer's error.

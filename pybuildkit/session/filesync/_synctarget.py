@@ -89,17 +89,28 @@ class FSSyncTarget:
 
 
 def with_fs_sync(id: int, output: FileOutputFunc) -> FSSyncTarget:
-    """The target of a file export."""
+    """The target of a file export.
+
+    Args:
+        id: the export's index in the build.
+        output: opens the file, given the exporter's metadata, when the daemon sends it.
+    """
     return FSSyncTarget(id=id, output=output)
 
 
 def with_fs_sync_dir(id: int, outdir: str, *, special_files: bool = False) -> FSSyncTarget:
-    """The target of a directory export that leaves other files in place."""
+    """The target of a directory export that leaves other files in place.
+
+    Args:
+        id: the export's index in the build.
+        outdir: the directory; made where it is missing.
+        special_files: whether devices and `trusted.*` attributes may be created.
+    """
     return FSSyncTarget(id=id, outdir=outdir, special_files=special_files)
 
 
 def with_fs_sync_dir_delete(id: int, outdir: str, *, special_files: bool = False) -> FSSyncTarget:
-    """The target of a directory export that deletes other files."""
+    """The target of a directory export that deletes other files; the arguments are those of `with_fs_sync_dir`."""
     return FSSyncTarget(id=id, outdir=outdir, delete_mode=True, special_files=special_files)
 
 

@@ -32,7 +32,16 @@ class WorkerInfo:
 
 @dataclass(frozen=True, kw_only=True)
 class BuildOpts:
-    """What a frontend is told about its build: options, session, workers, product and capabilities."""
+    """What a frontend is told about its build.
+
+    Attributes:
+        opts: the frontend's options, as the client gave them.
+        session_id: the client's session.
+        workers: the daemon's workers.
+        product: the product's name in errors about missing capabilities.
+        llb_caps: what definitions may use.
+        caps: what calls of the gateway may be made.
+    """
 
     opts: Mapping[str, str]
     session_id: str
@@ -54,7 +63,14 @@ class CacheOptionsEntry:
 class SolveRequest:
     """One solve that a frontend asks for: a definition, or another frontend with its options and inputs.
 
-    `evaluate` solves at once what would otherwise wait until it is used, so that errors show here.
+    Attributes:
+        evaluate: solve at once what would otherwise wait until it is used, so that errors show here.
+        definition: the graph; None with a frontend.
+        frontend: the other frontend's name, such as "dockerfile.v0"; "" with a definition.
+        frontend_opt: its options.
+        frontend_inputs: graphs that it may build on, by name.
+        cache_imports: caches to look into.
+        source_policies: policies for this solve's sources, besides the build's own.
     """
 
     evaluate: bool = False
@@ -68,7 +84,7 @@ class SolveRequest:
 
 @dataclass(frozen=True, kw_only=True)
 class FileRange:
-    """A part of a file, in bytes."""
+    """A part of a file: where it begins and how long it is, in bytes."""
 
     offset: int
     length: int
@@ -86,19 +102,24 @@ class WarnOpts:
 
 
 class Reference(Protocol):
-    """The result of a solve: a file system at the daemon."""
+    """The result of a solve: a file system at the daemon.
+
+    Each call solves what is not solved yet, so that its error may be that of a step. It ends with its context; a solve
+    that it has begun then ends too, unless somebody else waits for the same steps. Paths are within the result, with or
+    without a leading "/". All calls raise BuildkitError: the daemon's error, or the context's.
+    """
 
     def to_state(self) -> State:
-        """The result as a state, to build further on."""
+        """The result as a state, to build further on; an error where the daemon did not tell its graph."""
 
     async def evaluate(self, ctx: Context) -> None:
         """Solve the result now."""
 
     async def read_file(self, ctx: Context, filename: str, range: FileRange | None = None) -> bytes:
-        """The content of a file, or a part of it."""
+        """The content of a file, or a part of it; the whole must fit into one message (16 MiB)."""
 
     async def read_dir(self, ctx: Context, path: str, include_pattern: str = "") -> list[Stat]:
-        """The entries of a directory, those that match a pattern."""
+        """The entries of a directory whose names match a pattern, all of them for ""."""
 
     async def stat_file(self, ctx: Context, path: str) -> Stat:
         """What is known of a file."""
@@ -179,7 +200,17 @@ class Result:
 
 @dataclass(frozen=True, kw_only=True)
 class Mount:
-    """A mount of a container: a solved reference, or a cache, tmpfs, secret or ssh mount."""
+    """A mount of a container: a solved reference, or a cache, tmpfs, secret or ssh mount.
+
+    Attributes:
+        dest: its place in the container.
+        selector: the path within the reference that is mounted; "" for its root.
+        result_id: the reference by its id, where there is no `ref`.
+        ref: the reference.
+        readonly: whether processes cannot write to it.
+        mount_type: a value of `ops_pb2.MountType`.
+        cache_opt, secret_opt, ssh_opt: what belongs to a mount of that type.
+    """
 
     dest: str
     selector: str = ""
@@ -194,7 +225,16 @@ class Mount:
 
 @dataclass(frozen=True, kw_only=True)
 class NewContainerRequest:
-    """A container to make, without its process."""
+    """A container to make, without its process.
+
+    Attributes:
+        mounts: what is mounted; one at "/" is the root.
+        hostname: the container's name of itself; "" for the daemon's choice.
+        net_mode: a value of `ops_pb2.NetMode`.
+        extra_hosts: names for its hosts file.
+        platform: what it runs as; None for the daemon's own.
+        constraints: filters that the worker must meet.
+    """
 
     mounts: Sequence[Mount] = ()
     hostname: str = ""
@@ -205,20 +245,35 @@ class NewContainerRequest:
 
 
 class ProcessReader(Protocol):
-    """Standard input of a process: `read` gives at most `n` bytes, b"" at the end."""
+    """Standard input of a process."""
 
-    async def read(self, n: int) -> bytes: ...
+    async def read(self, n: int) -> bytes:
+        """At most `n` bytes, b"" at the end; cancelled when the process ends."""
 
 
 class ProcessWriter(Protocol):
     """Where a process's output goes."""
 
-    async def write_all(self, data: bytes) -> None: ...
+    async def write_all(self, data: bytes) -> None:
+        """Take a piece of output; whoever takes none for long holds up all processes of the build."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class StartRequest:
-    """A process to start in a container."""
+    """A process to start in a container.
+
+    Attributes:
+        args: the program and its arguments.
+        env: its environment, `NAME=VALUE` each.
+        secret_env: variables with the client's secrets.
+        user: who it runs as; "" for root.
+        cwd: its working directory.
+        tty: whether it gets a terminal; standard output and error are then one.
+        stdin: what it reads; None for nothing.
+        stdout, stderr: where its output goes; None to drop it.
+        security_mode: a value of `ops_pb2.SecurityMode`.
+        remove_mount_stubs_recursive: whether the directories that were made as mount points go when it has ended.
+    """
 
     args: Sequence[str]
     env: Sequence[str] = ()
@@ -242,10 +297,15 @@ class WinSize:
 
 
 class ContainerProcess(Protocol):
-    """A process in a container."""
+    """A process in a container; its calls raise BuildkitError once it has ended."""
 
     async def wait(self) -> None:
-        """Return when the process has ended well; raises ExitError with its exit code otherwise."""
+        """Return when the process has ended well; cancelling the wait leaves it running.
+
+        Raises:
+            ExitError: it ended with another exit code than 0.
+            BuildkitError: its end was not told: the stream to the daemon broke, or its context ended.
+        """
 
     async def resize(self, ctx: Context, size: WinSize) -> None:
         """Tell the process its terminal's size."""
@@ -255,10 +315,18 @@ class ContainerProcess(Protocol):
 
 
 class Container(Protocol):
-    """A container at the daemon."""
+    """A container at the daemon; release it when it is not needed any more.
+
+    Every call ends with its context, and raises BuildkitError: the daemon's error, or the context's.
+    """
 
     async def start(self, ctx: Context, req: StartRequest) -> ContainerProcess:
-        """Start a process."""
+        """Start a process; return once it runs.
+
+        Args:
+            ctx: ends the copying of its streams and the wait for it; the process itself ends with its container.
+            req: the process.
+        """
 
     async def release(self, ctx: Context) -> None:
         """End the container and whatever runs in it."""
@@ -276,16 +344,20 @@ class Container(Protocol):
 
 
 class Client(Protocol):
-    """The daemon, as a frontend sees it."""
+    """The daemon, as a frontend sees it.
+
+    Every call ends with its context. All raise BuildkitError: the daemon's error, the context's, or a CapError where
+    the daemon lacks what the call needs.
+    """
 
     async def solve(self, ctx: Context, req: SolveRequest) -> Result:
-        """Solve a definition, or with another frontend."""
+        """Solve a definition, or with another frontend; what is not evaluated is solved when it is used."""
 
     async def resolve_source_metadata(self, ctx: Context, op: ops_pb2.SourceOp, opt: Opt) -> MetaResponse:
         """What the daemon can tell about a source without fetching it whole."""
 
     async def resolve_image_config(self, ctx: Context, ref: str, opt: Opt) -> tuple[str, str, bytes]:
-        """Reference, digest and config of an image."""
+        """Reference, digest and config (JSON) of an image; a policy may have changed the reference."""
 
     def build_opts(self) -> BuildOpts:
         """What this build is about."""
@@ -297,8 +369,15 @@ class Client(Protocol):
         """Make a container from solved references."""
 
     async def warn(self, ctx: Context, digest: str, msg: str, opts: WarnOpts) -> None:
-        """Show the user a warning about a step."""
+        """Show the user a warning about a step.
+
+        Args:
+            ctx: ends the call.
+            digest: the step's digest.
+            msg: the warning, one line.
+            opts: what else belongs to it.
+        """
 
 
 BuildFunc = Callable[["Context", Client], Awaitable["Result | None"]]
-"""A frontend."""
+"""A frontend: makes a result with the client it is given, within the context; what it raises is the build's error."""

@@ -73,9 +73,11 @@ _DEFAULT_LLB_CAPS = (
 class Conn(Protocol):
     """Makes the gateway calls of one build."""
 
-    async def unary(self, ctx: Context, method: Method[Req, Resp], request: Req) -> Resp: ...
+    async def unary(self, ctx: Context, method: Method[Req, Resp], request: Req) -> Resp:
+        """Make one call; raises BuildkitError: the daemon's answer where it is not OK, or the context's end."""
 
-    async def stream(self, ctx: Context, method: Method[Req, Resp]) -> ClientStream[Req, Resp]: ...
+    async def stream(self, ctx: Context, method: Method[Req, Resp]) -> ClientStream[Req, Resp]:
+        """Open a streaming call, which ends with the context; its messages raise RpcError."""
 
 
 class _Worker(Protocol):
@@ -99,6 +101,9 @@ async def new(
         product: the product's name in errors about missing capabilities.
         conn: makes the calls.
         workers: the daemon's workers.
+
+    Raises:
+        BuildkitError: the daemon's answer to the first call, or that there was none.
     """
     from pybuildkit.solver.pb import CAPS as LLB_CAPS
 
@@ -136,6 +141,10 @@ class GrpcClient:
 
     async def run(self, ctx: Context, build_func: BuildFunc) -> None:
         """Run a frontend and return its result, or its error, to the daemon.
+
+        Args:
+            ctx: ends the calls; the frontend gets it.
+            build_func: the frontend.
 
         Raises:
             BuildkitError: the frontend's error, or that of returning the result.
