@@ -19,6 +19,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from fake_buildkitd.chmod import parse_mode
+from fake_buildkitd.store._digest import path_matcher
 from fake_buildkitd.store._glob import contains_wildcards, match, split_wildcards
 from fake_buildkitd.store._tree import Node, PathError, Tree, has_hard_links, join, parent_of
 from pybuildkit.golang.errors import BuildkitError, wrap
@@ -117,8 +118,8 @@ class _Copier:
         self.target = target
         self.info = info
         self.change: Callable[[int, bool], int] | None = parse_mode(info.mode_words) if info.mode_words else None
-        self.include = _matcher(info.include, "includepatterns")
-        self.exclude = _matcher(info.exclude, "excludepatterns")
+        self.include = path_matcher(info.include, "includepatterns")
+        self.exclude = path_matcher(info.exclude, "excludepatterns")
         self.pending: list[tuple[Node, bytes]] = []
         self.inodes: dict[int, int] = {}
 
@@ -271,15 +272,6 @@ class _Copier:
         owned = self.target.own(target)
         owned.mode, owned.uid, owned.gid, owned.mtime = fresh.mode, fresh.uid, fresh.gid, fresh.mtime
         owned.xattrs = node.xattrs
-
-
-def _matcher(patterns: Sequence[str], what: str) -> patternmatcher.PatternMatcher | None:
-    if not patterns:
-        return None
-    try:
-        return patternmatcher.new(patterns)
-    except BuildkitError as err:
-        raise wrap(err, f"invalid {what}: [{' '.join(patterns)}]") from err
 
 
 def _shown(path: bytes) -> str:

@@ -117,13 +117,14 @@ def _lookup(tree: Tree, path: bytes) -> Node | None:
 
 def _included(tree: Tree, selector: Selector) -> Iterator[tuple[bytes, Node]]:
     """The files and directory headers that the selector takes, as its own path names them."""
-    include = _matcher(selector.include, "includepatterns")
-    exclude = _matcher(selector.exclude, "excludepatterns")
+    include = path_matcher(selector.include, "includepatterns")
+    exclude = path_matcher(selector.exclude, "excludepatterns")
     for base, node in _bases(tree, selector):
         yield from _filtered(base, node, b"", include, exclude)
 
 
-def _matcher(patterns: Sequence[str], what: str) -> patternmatcher.PatternMatcher | None:
+def path_matcher(patterns: Sequence[str], what: str) -> patternmatcher.PatternMatcher | None:
+    """The matcher of a list of patterns, None for none; raises BuildkitError, which names `what` they are."""
     if not patterns:
         return None
     try:

@@ -291,7 +291,6 @@ class DiskStore(Store):
     def _open_database(self) -> None:
         import sqlite3
 
-        self._database_error: type[Exception] = sqlite3.DatabaseError
         path = os.path.join(self.folder, "state.db")
         try:
             self._db = _connect(path)

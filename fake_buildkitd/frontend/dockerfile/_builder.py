@@ -31,6 +31,7 @@ from fake_buildkitd.frontend.dockerfile._subrequest import (
     lint_answer,
     outline_answer,
 )
+from fake_buildkitd.image._spec import platform_json
 from pybuildkit.client import llb
 from pybuildkit.client._graph import VertexWarning
 from pybuildkit.golang import json
@@ -224,7 +225,7 @@ class _Builder:
             result.metadata[KEY_BASE_CONFIG + suffix] = converted.target.base_config
         if converted.epoch is not None:
             result.metadata[KEY_EPOCH + suffix] = str(converted.epoch).encode()
-        exported.append({"ID": name, "Platform": _platform_json(platform)})
+        exported.append({"ID": name, "Platform": platform_json(platform)})
 
     def _resolve_image(self, ref: str, platform: Platform, log_name: str) -> tuple[str, bytes]:
         return self._from_thread(self.bridge.resolve_image(self.ctx, ref, platform, log_name))
@@ -262,14 +263,3 @@ def _prepared(text: str, opt: ConvertOpt) -> Converter:
     converter = Converter(text, opt)
     converter.prepare()
     return converter
-
-
-def _platform_json(platform: Platform) -> dict[str, object]:
-    out: dict[str, object] = {"architecture": platform.architecture, "os": platform.os}
-    if platform.os_version:
-        out["os.version"] = platform.os_version
-    if platform.os_features:
-        out["os.features"] = list(platform.os_features)
-    if platform.variant:
-        out["variant"] = platform.variant
-    return out

@@ -22,7 +22,6 @@ from pybuildkit.golang.errors import BuildkitError
 from pybuildkit.golang.strconv import quote
 
 MAX_LINE = 65535
-NO_EMPTY_CONTINUATION_URL = "https://docs.docker.com/go/dockerfile/rule/no-empty-continuation/"
 
 _WHITESPACE = re.compile(r"[\t\v\f\r ]+")
 _HEREDOC = re.compile(r"([0-9]*)<<(-?)[\t\n\f\r ]*([^<]*)\Z")

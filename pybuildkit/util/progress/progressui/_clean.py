@@ -68,11 +68,6 @@ def _keep(match: re.Match[str]) -> str:
     return " " if match["space"] else ""
 
 
-def has_style(data: bytes) -> bool:
-    """Whether a cleaned log changes colour or style."""
-    return b"\x1b" in data
-
-
 def split_cut(data: bytes) -> tuple[bytes, bytes]:
     """A piece of a log without the sequence or letter that its end cuts, and that start, to be put before the next.
 
