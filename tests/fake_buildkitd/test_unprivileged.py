@@ -155,8 +155,10 @@ def test_demo(user: User) -> None:
         done = user.build("embedded://", demo, f"type=local,dest=out{number}")
         assert done.returncode == 0, done.stderr
         assert ("CACHED" in done.stderr) == (number == 1)
-        out = user.folder / f"out{number}"
-        assert (out / "site" / "index.html").stat().st_uid == user.uid
+        page = user.folder / f"out{number}" / "site" / "index.html"
+        read, failure = user.start("-c", f"print(open({str(page)!r}).read())").communicate(timeout=60)
+        assert b"BuildKit session" in read, failure
+        assert page.stat().st_uid == user.uid
     state = (user.folder / ".cache" / "pybuildkit").stat()
     assert (state.st_uid, stat.S_IMODE(state.st_mode)) == (user.uid, 0o700)
 
