@@ -12,6 +12,7 @@ from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.message import Message
 
 from pybuildkit.client._graph import StatusError, bytes_from_json, bytes_to_json, clean_text, quote_json
+from pybuildkit.golang.protofields import is_repeated
 
 M = TypeVar("M", bound=Message)
 
@@ -48,7 +49,7 @@ def message_from_json(value: object, message_type: type[M]) -> M:
 
 
 def _is_repeated(field: FieldDescriptor) -> bool:
-    return bool(field.label == FieldDescriptor.LABEL_REPEATED)
+    return is_repeated(field)
 
 
 def _is_map(field: FieldDescriptor) -> bool:

@@ -11,6 +11,7 @@ from __future__ import annotations
 from google.protobuf.descriptor import EnumDescriptor, FieldDescriptor
 from google.protobuf.message import Message
 
+from pybuildkit.golang.protofields import is_repeated
 from pybuildkit.golang.reflect import Enum, Field, Int32, Int64, Map, Nil, Slice, Struct, Time
 from pybuildkit.golang.strconv import quote
 
@@ -65,7 +66,7 @@ def text(message: Message) -> str:
     parts = []
     for descriptor, value in message.ListFields():
         of = descriptor.message_type
-        if descriptor.label != FieldDescriptor.LABEL_REPEATED:
+        if not is_repeated(descriptor):
             parts.append(_field_text(descriptor, value))
         elif of is not None and of.GetOptions().map_entry:
             key_of, value_of = of.fields_by_name["key"], of.fields_by_name["value"]
@@ -134,7 +135,7 @@ def _field(message: Message, descriptor: FieldDescriptor, package: str) -> Field
 def _value(message: Message, descriptor: FieldDescriptor, package: str) -> object:
     value = getattr(message, descriptor.name)
     of = descriptor.message_type
-    if descriptor.label == FieldDescriptor.LABEL_REPEATED:
+    if is_repeated(descriptor):
         if of is not None and of.GetOptions().map_entry:
             inner = of.fields_by_name["value"]
             members = {str(key): _single(inner, value[key], package) for key in value}

@@ -17,6 +17,7 @@ from google.protobuf.message import Message
 
 from pybuildkit.api.services.control import control_pb2
 from pybuildkit.frontend.gateway.pb import gateway_pb2
+from pybuildkit.golang.protofields import is_repeated
 from pybuildkit.rpc import Method
 from pybuildkit.session.auth import auth_pb2
 from pybuildkit.session.exporter import exporter_pb2
@@ -107,11 +108,11 @@ def _fill(message: Message, field: FieldDescriptor, depth: int) -> None:
     if field.message_type is not None:
         if field.message_type.GetOptions().map_entry:
             _fill_map(target, field, depth)
-        elif depth and field.label == FieldDescriptor.LABEL_REPEATED:
+        elif depth and is_repeated(field):
             target.add().CopyFrom(sample(message_factory.GetMessageClass(field.message_type), depth - 1))
         elif depth:
             target.CopyFrom(sample(message_factory.GetMessageClass(field.message_type), depth - 1))
-    elif field.label == FieldDescriptor.LABEL_REPEATED:
+    elif is_repeated(field):
         target.append(_scalar(field))
     else:
         setattr(message, field.name, _scalar(field))

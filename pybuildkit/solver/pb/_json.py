@@ -17,6 +17,7 @@ from typing import Final, cast
 from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
 
+from pybuildkit.golang.protofields import is_repeated
 from pybuildkit.solver.pb import ops_pb2
 
 Json = None | bool | int | str | list["Json"] | dict[str, "Json"]
@@ -40,7 +41,7 @@ def _plain(message: Message) -> dict[str, Json]:
 
 
 def _is_set(message: Message, field: FieldDescriptor) -> bool:
-    if field.label == FieldDescriptor.LABEL_REPEATED:
+    if is_repeated(field):
         return len(getattr(message, field.name)) > 0
     if field.message_type is not None:
         return message.HasField(field.name)
@@ -48,7 +49,7 @@ def _is_set(message: Message, field: FieldDescriptor) -> bool:
 
 
 def _value(field: FieldDescriptor, value: object) -> Json:
-    if field.label != FieldDescriptor.LABEL_REPEATED:
+    if not is_repeated(field):
         return _single(value)
     if isinstance(value, Mapping):
         return {key: _single(value[key]) for key in sorted(value)}
@@ -147,7 +148,7 @@ def _fill_user(message: ops_pb2.UserOpt, value: Json) -> None:
 
 def _fill(message: Message, field: FieldDescriptor, value: Json) -> None:
     current = getattr(message, field.name)
-    if isinstance(value, dict) and field.label == FieldDescriptor.LABEL_REPEATED:
+    if isinstance(value, dict) and is_repeated(field):
         for key, item in value.items():
             if isinstance(item, dict):
                 current[key].SetInParent()

@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, cast
 from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
 
+from pybuildkit.golang.protofields import is_repeated
+
 if TYPE_CHECKING:
     from google.protobuf.descriptor import Descriptor
 
@@ -57,14 +59,14 @@ def _fields(descriptor: Descriptor) -> tuple[FieldDescriptor, ...]:
 def _field(message: Message, field: FieldDescriptor) -> Iterator[bytes]:
     value = getattr(message, field.name)
     if field.message_type is None:
-        if field.label == FieldDescriptor.LABEL_REPEATED and len(value) == 0:
+        if is_repeated(field) and len(value) == 0:
             return
         if field.containing_oneof is not None and not message.HasField(field.name):
             return
         yield type(message)(**{field.name: value}).SerializeToString()
     elif field.message_type.GetOptions().map_entry:
         yield from _map(field, cast(Mapping[str, object], value))
-    elif field.label == FieldDescriptor.LABEL_REPEATED:
+    elif is_repeated(field):
         for item in cast(Sequence[Message], value):
             yield delimited(field.number, marshal(item))
     elif message.HasField(field.name):

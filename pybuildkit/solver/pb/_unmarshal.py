@@ -16,6 +16,7 @@ from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import DecodeError, Message
 
 from pybuildkit.golang.errors import BuildkitError
+from pybuildkit.golang.protofields import is_repeated
 
 if TYPE_CHECKING:
     from google.protobuf.descriptor import Descriptor
@@ -89,7 +90,7 @@ def check(descriptor: Descriptor, data: bytes) -> None:
 
 def _check_field(field: FieldDescriptor, wire_type: int, data: bytes, pos: int) -> int:
     expected = _WIRE_TYPES[field.type]
-    packed = field.label == FieldDescriptor.LABEL_REPEATED and expected == 0
+    packed = is_repeated(field) and expected == 0
     if wire_type != expected and not (packed and wire_type == 2):
         raise UnmarshalError(f"proto: wrong wireType = {wire_type} for field {_go_name(field.name)}")
     if wire_type == 0:

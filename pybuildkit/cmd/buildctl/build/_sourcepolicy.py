@@ -14,6 +14,7 @@ from google.protobuf.message import Message
 from pybuildkit.golang import json
 from pybuildkit.golang.errors import BuildkitError, wrap
 from pybuildkit.golang.os import read_file
+from pybuildkit.golang.protofields import is_repeated
 from pybuildkit.golang.strconv import quote
 from pybuildkit.sourcepolicy.pb.policy_pb2 import Policy
 
@@ -59,7 +60,7 @@ def _set(message: Message, field: FieldDescriptor, value: object, path: str) -> 
         _set_map(message, field, value, path)
     elif field.message_type is None:
         setattr(message, field.name, _scalar(field, value, path))
-    elif field.label == FieldDescriptor.LABEL_REPEATED:
+    elif is_repeated(field):
         if not isinstance(value, list):
             raise _mismatch(value, path, f"[]*{_GO_PACKAGE}.{field.message_type.name}")
         for item in value:
