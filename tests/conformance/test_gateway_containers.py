@@ -309,7 +309,6 @@ async def test_client_gateway_canceled_credentials_callback_returns(addr: str, r
     from pybuildkit.session.auth import auth_pb2 as pb
     from tests.session.auth.tokenserver import token_server
 
-    need(addr, "pull")
     asked = asyncio.Event()
     told: list[bool] = []
 

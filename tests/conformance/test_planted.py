@@ -58,7 +58,7 @@ def planted(tmp_path: Path, tokens: list[str]) -> dict[str, bytes]:
 @pytest.mark.parametrize("progress", ["plain", "rawjson"])
 @pytest.mark.parametrize("end", ["true", "exit 3"])
 def test_planted_values(real_addr: str, tmp_path: Path, busybox: Path, progress: str, end: str) -> None:
-    need(real_addr, "run", "pull")
+    need(real_addr, "run")
     (tmp_path / "secret").write_text(SECRET)
     (tmp_path / "records").mkdir()
     make_key(tmp_path / "key", "planted")
@@ -157,9 +157,8 @@ def test_command_line_is_shown_without_its_secrets(tmp_path: Path) -> None:
     assert KEY not in result.stderr
 
 
-def test_identity_token(real_addr: str, tmp_path: Path) -> None:
+def test_identity_token(addr: str, tmp_path: Path) -> None:
     """Traded for a registry's token, and refused: neither of the two tokens is shown."""
-    need(real_addr, "pull")
     write_tree(tmp_path, {"records/": "", "test/salt": os.urandom(8)})
     with registry.token_registry(tmp_path / "registry", "", PASSWORD) as tokens:
         ref = tokens.registry.push("img", {"x": b"x"})
@@ -168,7 +167,7 @@ def test_identity_token(real_addr: str, tmp_path: Path) -> None:
             auths = {tokens.registry.host: {"identitytoken": token}}
             write_tree(tmp_path, {"login/config.json": json.dumps({"auths": auths})})
             env = {"DOCKER_CONFIG": str(tmp_path / "login")}
-            result = run("--debug", *BUILD, *FILES, *LOCAL, addr=real_addr, cwd=tmp_path, env=env)
+            result = run("--debug", *BUILD, *FILES, *LOCAL, addr=addr, cwd=tmp_path, env=env)
             assert result.code == code, result.stderr
             texts = [result.stderr.encode(), result.stdout, *(p.read_bytes() for p in (tmp_path / "records").iterdir())]
             assert not [text for text in texts for each in (PASSWORD, *tokens.given) if each.encode() in text]
@@ -238,9 +237,8 @@ CONFIGURATIONS = [
 
 @pytest.mark.parametrize("text", CONFIGURATIONS)
 @pytest.mark.parametrize("by", ["file", "variable"])
-def test_malformed_credentials_are_not_quoted(real_addr: str, tmp_path: Path, text: str, by: str) -> None:
+def test_malformed_credentials_are_not_quoted(addr: str, tmp_path: Path, text: str, by: str) -> None:
     """What is wrong with Docker's configuration, or with a helper's answer, is told without what it says."""
-    need(real_addr, "pull")
     write_tree(tmp_path, {"bin/docker-credential-planted": f'#!/bin/sh\necho \'{{"Secret": "{PASSWORD}" oops\'\n'})
     (tmp_path / "bin/docker-credential-planted").chmod(0o755)
     with registry.htpasswd_registry(tmp_path / "registry", "user", "other") as where:
@@ -249,7 +247,7 @@ def test_malformed_credentials_are_not_quoted(real_addr: str, tmp_path: Path, te
         env = {"DOCKER_CONFIG": str(tmp_path / "login"), "PATH": f"{tmp_path}/bin:{os.environ['PATH']}"}
         env |= {"DOCKER_AUTH_CONFIG": content} if by == "variable" else {}
         write_tree(tmp_path / "test", {"Dockerfile": f"FROM {where.host}/img\n"})
-        result = run("--debug", *BUILD, "--trace", "trace", *LOCAL, addr=real_addr, cwd=tmp_path, env=env)
+        result = run("--debug", *BUILD, "--trace", "trace", *LOCAL, addr=addr, cwd=tmp_path, env=env)
     assert result.code == 1
     assert PASSWORD not in result.stderr
     assert PASSWORD.encode() not in (tmp_path / "trace").read_bytes()

@@ -25,11 +25,6 @@ def image(where: registry.Registry) -> tuple[str, bytes]:
     return where.push("img", {"from-the-image": content}), content
 
 
-@pytest.fixture(autouse=True)
-def _pulls(addr: str) -> None:
-    need(addr, "pull")
-
-
 def test_open_registry(addr: str, tmp_path: Path) -> None:
     with registry.serve(tmp_path / "registry") as where:
         ref, content = image(where)

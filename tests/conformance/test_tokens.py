@@ -31,9 +31,8 @@ class Settings:
         return ["--registry-auth-tlscontext", ",".join([f"host={host}", *fields])]
 
 
-def test_tls_context_of_a_token_server(real_addr: str, tmp_path: Path) -> None:
+def test_tls_context_of_a_token_server(addr: str, tmp_path: Path) -> None:
     """The settings are used for the registry that they name, in one value or in several."""
-    need(real_addr, "pull")
     settings = Settings(tmp_path / "pki")
     ca, pair = f"ca={settings.ca}", (f"cert={settings.cert}", f"key={settings.key}")
     with registry.token_registry(tmp_path / "registry", USER, PASSWORD, settings.tls) as tokens:
@@ -41,7 +40,7 @@ def test_tls_context_of_a_token_server(real_addr: str, tmp_path: Path) -> None:
         content = os.urandom(100)
         ref = tokens.registry.push("img", {"from-the-image": content})
         env = registry.docker_config(tmp_path / "login", {host: (USER, PASSWORD)})
-        given = {"addr": real_addr, "cwd": tmp_path, "env": env}
+        given = {"addr": addr, "cwd": tmp_path, "env": env}
 
         def pull(*flags: str, ok: bool = True) -> str:
             # another step each time, so that the daemon does not answer from its memory of the image
@@ -62,15 +61,14 @@ def test_tls_context_of_a_token_server(real_addr: str, tmp_path: Path) -> None:
         assert (tmp_path / "out/from-the-image").read_bytes() == content
 
 
-def test_tls_context_without_verification(real_addr: str, tmp_path: Path) -> None:
-    need(real_addr, "pull")
+def test_tls_context_without_verification(addr: str, tmp_path: Path) -> None:
     settings = Settings(tmp_path / "pki")
     pair = (f"cert={settings.cert}", f"key={settings.key}")
     with registry.token_registry(tmp_path / "registry", USER, PASSWORD, settings.tls) as tokens:
         ref = tokens.registry.push("img", {"from-the-image": b"x"})
         env = registry.docker_config(tmp_path / "login", {tokens.registry.host: (USER, PASSWORD)})
         flags = settings.flags(tokens.registry.host, *pair, "insecure=true")
-        build(*flags, addr=real_addr, cwd=tmp_path, files={"Dockerfile": f"FROM {ref}\nCOPY Dockerfile /\n"}, env=env)
+        build(*flags, addr=addr, cwd=tmp_path, files={"Dockerfile": f"FROM {ref}\nCOPY Dockerfile /\n"}, env=env)
     assert tokens.given
 
 
@@ -108,9 +106,8 @@ def test_push_that_is_refused(addr: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["identitytoken", "registrytoken"])
-def test_tokens_of_the_configuration(real_addr: str, tmp_path: Path, name: str) -> None:
+def test_tokens_of_the_configuration(addr: str, tmp_path: Path, name: str) -> None:
     """An identity token is traded for a registry's token; a registry's token is used as it is."""
-    need(real_addr, "pull")
     with registry.token_registry(tmp_path / "registry", "", PASSWORD) as tokens:
         ref = tokens.registry.push("img", {"from-the-image": b"x"})
         bearer = tokens.registry.headers["Authorization"].removeprefix("Bearer ")
@@ -119,7 +116,7 @@ def test_tokens_of_the_configuration(real_addr: str, tmp_path: Path, name: str) 
         (tmp_path / "login/config.json").write_text(json.dumps({"auths": {tokens.registry.host: entry}}))
         env = {"DOCKER_CONFIG": str(tmp_path / "login")}
         files = {"Dockerfile": f"FROM {ref}\nCOPY Dockerfile /\n"}
-        build(addr=real_addr, cwd=tmp_path, files=files, env=env)
+        build(addr=addr, cwd=tmp_path, files=files, env=env)
     grants = [request.form.get("grant_type") for request in tokens.server.requests]
     assert grants == ([["refresh_token"]] if name == "identitytoken" else [])
     assert (tmp_path / "out/from-the-image").read_bytes() == b"x"
