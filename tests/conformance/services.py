@@ -23,6 +23,8 @@ _EMBEDDED = "the embedded daemon "
 _DOCKER = "the BuildKit in Docker 20.10 "
 _MISSING: dict[str, dict[str, str]] = {
     "docker": {
+        "info": _DOCKER + "tells no version",
+        "history": _DOCKER + "keeps no history",
         "oci": _DOCKER + "has no oci, docker or image exporter",
         "local-cache": _DOCKER + "exports and imports no local cache",
         "registry-export": _DOCKER + "exports no cache to a registry",
