@@ -27,17 +27,18 @@ def parse_output(values: Iterable[str]) -> list[ExportEntry]:
         FlagValueError, csvvalue.ParseError, csvvalue.EmptyLineError: a malformed value.
         BuildkitError: a destination that is missing, cannot be created or does not go with the exporter.
     """
-    return [_parse_one(value) for value in values]
+    stdout = StdoutOutput()
+    return [_parse_one(value, stdout) for value in values]
 
 
-def _parse_one(value: str) -> ExportEntry:
+def _parse_one(value: str, stdout: StdoutOutput) -> ExportEntry:
     exporter, attrs = typed_attrs(value, "--output")
     if "output" in attrs:
         wrong = attrs["output"]
         raise FlagValueError(f"output={wrong} not supported for --output, you meant dest={wrong}?")
     special_files = exporter == EXPORTER_LOCAL and _take_special_files(attrs)
     try:
-        output, directory = _resolve_exporter_dest(exporter, attrs.get("dest", ""), attrs)
+        output, directory = _resolve_exporter_dest(exporter, attrs.get("dest", ""), attrs, stdout)
     except (BuildkitError, OSError) as err:
         raise wrap(err, "invalid output option: output") from err
     if output is not None or directory:
@@ -60,7 +61,7 @@ def parse_legacy_exporter(exporter: str, opts: Sequence[str]) -> list[ExportEntr
         wrong = attrs["dest"]
         raise FlagValueError(f"dest={wrong} not supported for --exporter-opt, you meant output={wrong}?")
     try:
-        output, directory = _resolve_exporter_dest(exporter, attrs.get("output", ""), {})
+        output, directory = _resolve_exporter_dest(exporter, attrs.get("output", ""), {}, StdoutOutput())
     except (BuildkitError, OSError) as err:
         raise wrap(err, "invalid exporter option: output") from err
     if output is not None or directory:
@@ -90,7 +91,7 @@ def _wants_directory(exporter: str, attrs: dict[str, str]) -> bool:
 
 
 def _resolve_exporter_dest(
-    exporter: str, dest: str, attrs: dict[str, str]
+    exporter: str, dest: str, attrs: dict[str, str], stdout: StdoutOutput
 ) -> tuple[FileOutput | StdoutOutput | None, str]:
     """Where the exporter writes: one file, or a directory's path, or neither."""
     if _wants_directory(exporter, attrs):
@@ -101,10 +102,9 @@ def _resolve_exporter_dest(
         if dest not in ("", "-"):
             check_creatable(dest)
             return FileOutput(dest), ""
-        output = StdoutOutput()
-        if output.isatty():
+        if stdout.isatty():
             raise FlagValueError(f"output file is required for {exporter} exporter. refusing to write to console")
-        return output, ""
+        return stdout, ""
     if dest:
         raise FlagValueError(f"output {dest} is not supported by {exporter} exporter")
     return None, ""

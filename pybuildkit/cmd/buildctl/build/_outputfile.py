@@ -210,20 +210,25 @@ class OutputFile:
 class StdoutOutput:
     """Opens an export to standard output, which may be a pipe, a file or a device.
 
-    A standard output that was closed when the program began is an error, where BuildKit loses the data.
+    A standard output that was closed when the program began is an error, where BuildKit loses the data. It takes one
+    export: a second one is an error before it has mixed its bytes with those of the first.
     """
 
     def __init__(self, fd: int = 1) -> None:
         self._fd = fd
+        self._taken = False
 
     def isatty(self) -> bool:
         """Whether standard output is a terminal."""
         return os.isatty(self._fd)
 
     def __call__(self, metadata: Mapping[str, str]) -> StdoutFile:
-        """A writer for the export; raises OSError where standard output was closed from the start."""
+        """A writer for the export; raises OSError where standard output was closed from the start, or is taken."""
         if was_closed(self._fd):
             raise with_op(OSError(errno.EBADF, "Bad file descriptor", "/dev/stdout"), "write")
+        if self._taken:
+            raise with_op(OSError(errno.EBADF, "File already closed", "/dev/stdout"), "write")
+        self._taken = True
         return StdoutFile(self._fd)
 
     def abort(self) -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from pybuildkit.cmd.buildctl.build._output import parse_output
 from pybuildkit.cmd.buildctl.build._outputfile import FileOutput, StdoutOutput, check_creatable
 from pybuildkit.cmd.buildctl.common import StdClosedError, _std
 from pybuildkit.golang.errors import BuildkitError, error_text
@@ -223,6 +224,18 @@ def test_stdout(monkeypatch: pytest.MonkeyPatch) -> None:
     assert _std.is_broken()
     monkeypatch.setattr(_std, "_broken", set())
     os.close(fd)
+
+
+def test_stdout_takes_one_export(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of two outputs without a file, in one command, the second one ends the build."""
+    monkeypatch.setattr(StdoutOutput, "isatty", lambda self: False)
+    first, second = (entry.output for entry in parse_output(["type=tar,dest=-", "type=oci"]))
+    assert first is not None
+    assert second is not None
+    first({})
+    with pytest.raises(OSError) as caught:  # noqa: PT011  # the text is checked
+        second({})
+    assert error_text(caught.value) == "write /dev/stdout: file already closed"
 
 
 def test_stdout_that_was_closed_from_the_start_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
