@@ -50,6 +50,15 @@ def open_temporary(fd: int) -> tuple[bytes, int]:
             continue
 
 
+def change_mode(fd: int, name: bytes, permissions: int) -> None:
+    """Change the mode of an entry that cannot or must not be opened; a link is not followed."""
+    handle = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=fd)
+    try:
+        os.chmod(f"/proc/self/fd/{handle}", permissions)
+    finally:
+        os.close(handle)
+
+
 def unlink_quietly(fd: int, name: bytes) -> None:
     """Remove what is ours and half done; what went wrong before is what counts."""
     try:

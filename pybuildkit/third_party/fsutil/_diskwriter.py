@@ -8,7 +8,7 @@ gives way: a directory stays a directory, anything else is replaced by renaming 
 No part of a file stands under its final name when something fails: a file that is small or new is made under its
 name in one go, and removed when that fails; any other is written under a temporary name and renamed. Blocks of
 zeros become holes. Hard links are made when all contents are there; owners, modes, attributes and times of
-directories are set last, so that a directory that forbids writing can be filled.
+directories are set last, so that a directory that forbids writing can be filled, again and again.
 
 Differs from Go: see above, where Go leaves what it has, writes in place and sets directories' modes first;
 owners that are not ours are skipped without root; devices and `trusted.*` attributes are refused unless they are
@@ -29,6 +29,7 @@ from typing import Protocol
 from pybuildkit.golang.errors import BuildkitError, with_op, wrap
 from pybuildkit.third_party.fsutil._diskio import (
     CREATE,
+    change_mode,
     link,
     make_temporary,
     open_temporary,
@@ -229,7 +230,7 @@ class DiskWriter:
             self._notify(ChangeKind.DELETE, path, None)
 
     def _make_dir(self, path: bytes, stat: Stat) -> bool:
-        """Make a directory, writable for now; False where there was one, which is kept."""
+        """Make a directory, writable for now; False where there was one, which is kept and made so where it is ours."""
         parent, _, base = path.rpartition(b"/")
         fd = self._root.dir(parent)
         self._dirs.append((path, stat))
@@ -238,7 +239,10 @@ class DiskWriter:
             os.mkdir(base, mode, dir_fd=fd)
         except FileExistsError:
             try:
-                if _unix.S_ISDIR(os.stat(base, dir_fd=fd, follow_symlinks=False).st_mode):
+                info = os.stat(base, dir_fd=fd, follow_symlinks=False)
+                if _unix.S_ISDIR(info.st_mode):
+                    if info.st_uid == self._uid != 0 and info.st_mode & 0o700 != 0o700:
+                        change_mode(fd, base, info.st_mode & 0o7777 | 0o700)
                     return False
                 os.unlink(base, dir_fd=fd)
                 os.mkdir(base, mode, dir_fd=fd)
@@ -464,11 +468,7 @@ class DiskWriter:
             except (OSError, ValueError):
                 continue  # as Go: the file system may know none, or the name may be none
         if not stat.mode & MODE_SYMLINK:
-            handle = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=fd)
-            try:
-                os.chmod(f"/proc/self/fd/{handle}", unix_permissions(stat.mode))
-            finally:
-                os.close(handle)
+            change_mode(fd, name, unix_permissions(stat.mode))
         os.utime(name, ns=(stat.mod_time, stat.mod_time), dir_fd=fd, follow_symlinks=False)
 
     def _chown(self, fd: int, stat: Stat, name: bytes | None = None) -> None:

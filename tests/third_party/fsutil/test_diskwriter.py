@@ -30,6 +30,7 @@ from pybuildkit.third_party.fsutil import (
     Stat,
 )
 from pybuildkit.third_party.fsutil._diskio import link
+from tests.session.unprivileged import unprivileged
 from tests.third_party.fsutil.changes import make, parse, shown
 from tests.third_party.fsutil.transfer import names, open_descriptors
 
@@ -309,13 +310,31 @@ def test_owners_without_root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     assert names(tmp_path) == ["f1000"]
 
 
-def test_directory_without_write_permission_is_filled(tmp_path: Path) -> None:
+@pytest.mark.parametrize("mode", [0o555, 0o400, 0o2500])
+def test_directory_without_write_permission_is_filled(mode: int) -> None:
+    """By a user who is bound to it; and again, when it is there with that mode."""
+    with unprivileged() as folder:
+        for data in (b"x", b"y"):
+            writer = DiskWriter(str(folder))
+            add(writer, Stat(b"d", MODE_DIR | mode & 0o777, mod_time=9))
+            assert (folder / "d").stat().st_mode & 0o700 == 0o700
+            add(writer, Stat(b"d/e", MODE_DIR | 0o755, mod_time=9))
+            add(writer, Stat(b"d/f", 0o644, size=1), data)
+            writer.finish()
+            assert ((folder / "d").stat().st_mode & 0o777, (folder / "d").stat().st_mtime_ns) == (mode & 0o777, 9)
+            (folder / "d").chmod(mode)
+        (folder / "d").chmod(0o700)
+        assert (folder / "d/f").read_bytes() == b"y"
+
+
+def test_a_directory_of_somebody_else_keeps_its_mode(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It may not be changed; what the system says of what is made in it counts."""
+    (tmp_path / "d").mkdir(0o555)
+    monkeypatch.setattr(os, "geteuid", lambda: os.getuid() + 1)
     writer = DiskWriter(str(tmp_path))
-    add(writer, Stat(b"d", MODE_DIR | 0o555, mod_time=9))
-    assert (tmp_path / "d").stat().st_mode & 0o700 == 0o700
-    add(writer, Stat(b"d/f", 0o644, size=1), b"x")
-    writer.finish()
-    assert ((tmp_path / "d").stat().st_mode & 0o777, (tmp_path / "d").stat().st_mtime_ns) == (0o555, 9)
+    add(writer, Stat(b"d", MODE_DIR | 0o755))
+    assert (tmp_path / "d").stat().st_mode & 0o777 == 0o555
+    writer.close()
 
 
 @pytest.mark.parametrize(("data", "word"), [(b"12", "shorter"), (b"1234", "longer")])
