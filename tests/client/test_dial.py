@@ -57,6 +57,48 @@ def test_dial_stdio_of_a_wrong_address(address: str, text: str) -> None:
     assert run_in_process("--addr", address, "dial-stdio") == (1, "", f"error: {text}\n")
 
 
+def test_zone_of_an_address_of_ipv6(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The system gets the zone with the address; it alone knows the names of interfaces."""
+    asked: list[tuple[object, ...]] = []
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+
+        def getaddrinfo(host: str, number: int, **_: object) -> list[tuple[object, ...]]:
+            asked.append((host, number))
+            return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", port))]
+
+        monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
+        target = resolve("tcp://[fe80::1%25if0]:1234")
+        endpoint = target.dial(5)
+        assert endpoint.sock is not None
+        endpoint.sock.close()
+    assert asked == [("fe80::1%if0", 1234)]
+    assert target.authority == "[fe80::1%if0]:1234"
+
+
+def _link_local() -> list[str]:
+    """This machine's addresses that need a zone, with it."""
+    try:
+        lines = Path("/proc/net/if_inet6").read_text().splitlines()
+    except OSError:
+        return []
+    rows = [line.split() for line in lines]
+    return [f"{socket.inet_ntop(socket.AF_INET6, bytes.fromhex(row[0]))}%{row[5]}" for row in rows if row[3] == "20"]
+
+
+@pytest.mark.skipif(not _link_local(), reason="no interface has an address of its link")
+def test_zone_leads_to_an_interface() -> None:
+    address = _link_local()[0]
+    peer = socket.getaddrinfo(address, 0, type=socket.SOCK_STREAM)[0][4]
+    with socket.socket(socket.AF_INET6) as listener:
+        listener.bind(peer)
+        listener.listen()
+        endpoint = resolve(f"tcp://[{address.replace('%', '%25')}]:{listener.getsockname()[1]}").dial(5)
+        assert endpoint.sock is not None
+        assert endpoint.sock.getpeername()[3] == socket.if_nametoindex(address.partition("%")[2])
+        endpoint.sock.close()
+
+
 def test_tcp_without_a_host_is_this_machine() -> None:
     code, _, stderr = run_in_process("--addr", "tcp://:1", "debug", "info")
     assert code == 1

@@ -12,6 +12,7 @@ from pybuildkit.client._dial import DialError, resolve
 from pybuildkit.client.connhelper import _command, _containers, _kubepod, _ssh, get_connection_helper
 from pybuildkit.golang import url
 from pybuildkit.golang.errors import BuildkitError
+from tests.cmd.buildctl.streams import run_in_process
 
 
 @pytest.mark.parametrize(
@@ -122,6 +123,33 @@ def test_words_for_the_end_of_a_child(tmp_path: Path, lines: str, text: str) -> 
     head = f"command [{path} word] has exited with " if text else ""
     assert endpoint.explain() == head + text.format(advice)
     endpoint.close()
+
+
+def test_last_words_of_a_child_that_says_much(tmp_path: Path) -> None:
+    """What it said at the end, which is why it ended, and no more than 4 KiB of it."""
+    lines = "i=0; while [ $i -lt 2000 ]; do echo line $i; i=$((i + 1)); done >&2; echo and the reason >&2; exit 3"
+    endpoint = _command.dial([str(script(tmp_path, "chatty", lines))])
+    assert endpoint.explain is not None
+    said = endpoint.explain().partition(": stderr=")[2]
+    whole = "".join(f"line {number}\n" for number in range(2000)) + "and the reason\n"
+    assert said == whole[-4096:]
+    endpoint.close()
+
+
+@pytest.mark.parametrize(
+    "end", ["exec sleep 1000", "trap '' TERM; while :; do sleep 0.1; done"], ids=["ends when asked", "has to be killed"]
+)
+def test_child_that_closes_its_output_and_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, end: str) -> None:
+    """The connection is over, and so is the child; BuildKit's client waits for it without end."""
+    monkeypatch.setattr(_command, "_EXIT_SECONDS", 0.1)
+    monkeypatch.setattr(_command, "_TERM_SECONDS", 0.1)
+    script(tmp_path, "docker", f"echo $$ > {tmp_path}/pid; exec >&-; {end}")
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    code, stdout, stderr = run_in_process("--addr", "docker-container://box", "debug", "workers")
+    text = 'Unavailable: connection error: desc = "error reading server preface: EOF"'
+    assert (code, stdout, stderr) == (1, "", f"error: failed to list workers: {text}\n")
+    with pytest.raises(ProcessLookupError):
+        os.kill(int((tmp_path / "pid").read_text()), 0)
 
 
 def test_child_explains_its_end(tmp_path: Path) -> None:
