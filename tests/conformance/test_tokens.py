@@ -33,6 +33,7 @@ class Settings:
 
 def test_tls_context_of_a_token_server(addr: str, tmp_path: Path) -> None:
     """The settings are used for the registry that they name, in one value or in several."""
+    need(addr, "pull")
     settings = Settings(tmp_path / "pki")
     ca, pair = f"ca={settings.ca}", (f"cert={settings.cert}", f"key={settings.key}")
     with registry.token_registry(tmp_path / "registry", USER, PASSWORD, settings.tls) as tokens:
@@ -62,6 +63,7 @@ def test_tls_context_of_a_token_server(addr: str, tmp_path: Path) -> None:
 
 
 def test_tls_context_without_verification(addr: str, tmp_path: Path) -> None:
+    need(addr, "pull")
     settings = Settings(tmp_path / "pki")
     pair = (f"cert={settings.cert}", f"key={settings.key}")
     with registry.token_registry(tmp_path / "registry", USER, PASSWORD, settings.tls) as tokens:
@@ -70,6 +72,31 @@ def test_tls_context_without_verification(addr: str, tmp_path: Path) -> None:
         flags = settings.flags(tokens.registry.host, *pair, "insecure=true")
         build(*flags, addr=addr, cwd=tmp_path, files={"Dockerfile": f"FROM {ref}\nCOPY Dockerfile /\n"}, env=env)
     assert tokens.given
+
+
+def test_token_of_another_build(real_addr: str, tmp_path: Path) -> None:
+    """A daemon uses the token of a build for the next one only where the client proves that it is the same one.
+
+    It asks for a signature by the key which the token seed and the login make: another seed, and the daemon asks for
+    another token.
+    """
+    need(real_addr, "pull")
+    with registry.token_registry(tmp_path / "registry", USER, PASSWORD) as tokens:
+        ref = tokens.registry.push("img", {"from-the-image": b"x"})
+        logins = {
+            name: registry.docker_config(tmp_path / name, {tokens.registry.host: (USER, PASSWORD)}) for name in "ab"
+        }
+        given = []
+        for name in "aab":
+            files: dict[str, str | bytes] = {"Dockerfile": f"FROM {ref}\nCOPY salt /salt\n", "salt": os.urandom(20)}
+            build(addr=real_addr, cwd=tmp_path, files=files, env=logins[name])
+            given.append(len(tokens.given))
+    first, same, other = given
+    assert first > 0
+    assert same == first
+    assert other > same
+    seeds = [(tmp_path / name / ".token_seed").read_bytes() for name in "ab"]
+    assert seeds[0] != seeds[1]
 
 
 def test_push(addr: str, tmp_path: Path) -> None:
@@ -108,6 +135,7 @@ def test_push_that_is_refused(addr: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["identitytoken", "registrytoken"])
 def test_tokens_of_the_configuration(addr: str, tmp_path: Path, name: str) -> None:
     """An identity token is traded for a registry's token; a registry's token is used as it is."""
+    need(addr, "pull")
     with registry.token_registry(tmp_path / "registry", "", PASSWORD) as tokens:
         ref = tokens.registry.push("img", {"from-the-image": b"x"})
         bearer = tokens.registry.headers["Authorization"].removeprefix("Bearer ")
