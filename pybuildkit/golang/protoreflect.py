@@ -13,7 +13,6 @@ from google.protobuf.message import Message
 
 from pybuildkit.golang.protofields import is_repeated
 from pybuildkit.golang.reflect import Enum, Field, Int32, Int64, Map, Nil, Slice, Struct, Time
-from pybuildkit.golang.strconv import quote
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -83,12 +82,31 @@ def _field_text(descriptor: FieldDescriptor, value: object) -> str:
     elif isinstance(value, bool):
         shown = "true" if value else "false"
     elif isinstance(value, (str, bytes)):
-        shown = quote(value if isinstance(value, str) else value.decode("utf-8", "surrogateescape"))
+        shown = _quoted(value if isinstance(value, str) else value.decode("utf-8", "surrogateescape"))
     elif isinstance(value, int) and descriptor.enum_type is not None:
         shown = _enum_name(descriptor.enum_type, value)
     else:
         shown = str(value)
     return f"{descriptor.name}:{shown}"
+
+
+_ESCAPED = {'"': '\\"', "\\": "\\\\", "\n": "\\n", "\r": "\\r", "\t": "\\t"}
+
+
+def _quoted(value: str) -> str:
+    """The text in quotes: only what steers a terminal, and bytes that are no UTF-8, are escaped."""
+    return '"' + "".join(map(_quoted_char, value)) + '"'
+
+
+def _quoted_char(char: str) -> str:
+    code = ord(char)
+    if char in _ESCAPED:
+        return _ESCAPED[char]
+    if code < 0x20 or code == 0x7F:
+        return f"\\x{code:02x}"
+    if 0x80 <= code <= 0x9F:
+        return f"\\u{code:04x}"
+    return f"\\x{code - 0xDC00:02x}" if 0xDC80 <= code <= 0xDCFF else char
 
 
 def struct(message: Message, package: str) -> Struct:

@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pybuildkit.golang import duration, fmt, strconv, tabwriter, time
+from pybuildkit.api.services.control import control_pb2
+from pybuildkit.golang import duration, fmt, protoreflect, strconv, tabwriter, time
 from pybuildkit.golang import json as gojson
 from pybuildkit.golang.errors import error_text
 
@@ -225,3 +226,8 @@ def test_json_lone_surrogates_are_replaced() -> None:
 )
 def test_a_program_s_mistake_is_named(err: Exception, text: str) -> None:
     assert error_text(err) == text
+
+
+def test_text_of_a_message_escapes_little() -> None:
+    record = control_pb2.BuildHistoryRecord(Ref='\u2028\xad\a\x7f\x85\t"\\日\U0010ffff')
+    assert protoreflect.text(record) == 'Ref:"\u2028\xad' + r"\x07\x7f\u0085\t\"\\日" + '\U0010ffff"'
