@@ -309,10 +309,13 @@ def connect_unix(path: str, timeout: float | None) -> socket.socket:
     """A connected Unix socket.
 
     Raises:
-        DialError: with Go's text, such as "dial unix PATH: connect: no such file or directory".
+        DialError: with Go's text, such as "dial unix PATH: connect: no such file or directory"; for a `timeout` below 0
+            the time is over at once.
     """
     if not path:
         raise DialError("dial unix: missing address")
+    if timeout is not None and timeout < 0:
+        raise DialError(f"dial unix {path}: i/o timeout")
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         sock.settimeout(timeout)
@@ -377,6 +380,11 @@ def _port_number(port: str) -> int:
         return socket.getservbyname(port, "tcp")
     except (OSError, ValueError) as err:
         raise DialError(f"dial tcp: lookup tcp/{port}: unknown port", err) from err
+
+
+def check_host_port(address: str) -> None:
+    """Raise DialError where a TCP address will never do, whatever names mean: no port, or none that there is."""
+    _port_number(split_host_port(address)[1])
 
 
 def connect_tcp(address: str, timeout: float | None) -> socket.socket:

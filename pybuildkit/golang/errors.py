@@ -62,7 +62,8 @@ def error_text(err: BaseException) -> str:
 
     An `OSError` prints as Go's `PathError`, "open NAME: no such file or directory", without Python's errno and
     quotes; the operation's name is the one that `with_op` gave, else "open". A program's mistake, such as a
-    `KeyError`, prints its class too. Others print their `str()`, or their class name where that is empty.
+    `KeyError`, prints its class too. Others print their `str()`, or their class name where that is empty, unless it is
+    an error of this project's that was given an empty text, such as a daemon's.
     """
     if isinstance(err, OSError) and err.strerror and not isinstance(err, BuildkitError):
         strerror = err.strerror[:1].lower() + err.strerror[1:]
@@ -75,7 +76,7 @@ def error_text(err: BaseException) -> str:
         return f"{op} {name}: {strerror}"
     if isinstance(err, _MISTAKES):
         return f"{type(err).__name__}: {err}"
-    return str(err) or type(err).__name__
+    return str(err) or ("" if isinstance(err, BuildkitError) and err.args else type(err).__name__)
 
 
 def with_op(err: OSError, op: str) -> OSError:

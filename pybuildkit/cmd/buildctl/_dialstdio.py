@@ -13,6 +13,7 @@ import socket
 import threading
 
 from pybuildkit.client._dial import DialError, connect_unix
+from pybuildkit.cmd.buildctl.common._common import LONGEST_SECONDS
 from pybuildkit.golang import errors
 
 TYPE_CHECKING = False
@@ -29,8 +30,7 @@ def dial_stdio(c: CommandContext) -> None:
         DialError: nobody answers at the address.
         WrappedError: "error while Copy (stdin to stream): …" or "(stream to stdout)".
     """
-    seconds = c.int("timeout")
-    connection = _dial(c.string("addr"), float(seconds) if seconds > 0 else None)
+    connection = _dial(c.string("addr"), _timeout(c.int("timeout")))
     with connection:
         sender = _Sender(connection)
         sender.start()
@@ -41,6 +41,12 @@ def dial_stdio(c: CommandContext) -> None:
                 raise errors.wrap(err, "error while Copy (stream to stdout)") from err
         if sender.failure is not None:
             raise errors.wrap(sender.failure, "error while Copy (stdin to stream)") from sender.failure
+
+
+def _timeout(seconds: int) -> float | None:
+    """Seconds as Go's clock has them: 64 bits of nanoseconds that wrap; None for no bound or more than sockets know."""
+    nanoseconds = (seconds * 1_000_000_000 + (1 << 63)) % (1 << 64) - (1 << 63)
+    return nanoseconds / 1e9 if nanoseconds and nanoseconds / 1e9 <= LONGEST_SECONDS else None
 
 
 def _dial(address: str, timeout: float | None) -> socket.socket:

@@ -102,6 +102,21 @@ def test_plain_tcp_beyond_loopback() -> None:
 
 
 @pytest.mark.parametrize(
+    ("address", "error"),
+    [
+        ("tcp://192.0.2.1", "address 192.0.2.1: missing port in address"),
+        ("tcp://2001:db8::1:12", "address 2001:db8::1:12: too many colons in address"),
+        ("tcp://192.0.2.1:99999", "address 99999: invalid port"),
+        ("passthrough:///h", "address h: missing port in address"),
+    ],
+)
+def test_an_address_that_will_never_do_is_not_warned_of(address: str, error: str) -> None:
+    dialling = 'failed to call diskusage: Unavailable: connection error: desc = "transport: Error while dialing: '
+    text = f'error: {dialling}dial tcp: {error}"\n'
+    assert run_in_process("--addr", address, "--timeout", "1", "du") == (1, "", text)
+
+
+@pytest.mark.parametrize(
     ("files", "error"),
     [
         ((), "directory did not contain one of the needed files: ca.pem or ca.crt"),

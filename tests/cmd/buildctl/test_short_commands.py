@@ -27,7 +27,7 @@ from tests.golden.areas.outputs import serving
 BLOB = os.urandom(300_000)
 DIGEST = "sha256:" + hashlib.sha256(BLOB).hexdigest()
 SHORT = "sha256:" + "5" * 64
-TRACED, UNTRACED, UNKNOWN = "traced", "untraced", "unknown"
+TRACED, UNTRACED, UNKNOWN, SILENT = "traced", "untraced", "unknown", "silent"
 
 
 class Daemon:
@@ -56,6 +56,8 @@ class Daemon:
         return pb.InfoResponse()
 
     async def _update(self, ctx: Context, request: pb.UpdateBuildHistoryRequest) -> pb.UpdateBuildHistoryResponse:
+        if request.Ref == SILENT:
+            raise RpcError(Code.UNKNOWN, "")
         return pb.UpdateBuildHistoryResponse()
 
     async def _nothing(self, stream: ServerStream[Any, Any]) -> None:
@@ -112,6 +114,10 @@ def run_command(*argv: str) -> tuple[int, bytes, str]:
     stdout, stderr = Recorder(1), Recorder(2)
     code = run_main(argv, stdout=stdout, stderr=stderr)
     return code, stdout.data, str(stderr)
+
+
+def test_an_error_without_a_text(address: str) -> None:
+    assert run_command("--addr", address, "debug", "ctl", "--pin", SILENT) == (1, b"", "error: \n")
 
 
 def test_get_copies_a_blob(address: str) -> None:
@@ -235,6 +241,12 @@ class TestDialStdio:
             stdout, stderr = process.communicate(data, timeout=60)
             thread.join()
         assert (bytes(received) == data, stdout == data, stderr, process.returncode) == (True, True, b"", 0)
+
+    @pytest.mark.parametrize("seconds", ["-1", "9223372036854775807"])
+    def test_a_time_that_is_over(self, listener: socket.socket, tmp_path: Path, seconds: str) -> None:
+        path = f"{tmp_path}/s.sock"
+        result = run_command("--addr", f"unix://{path}", "--timeout", seconds, "dial-stdio")
+        assert result == (1, b"", f"error: dial unix {path}: i/o timeout\n")
 
     def test_the_end_of_the_connection_ends_it_while_stdin_is_open(
         self, listener: socket.socket, tmp_path: Path

@@ -13,7 +13,7 @@ import os
 import time
 from contextlib import contextmanager
 
-from pybuildkit.client._dial import Credentials, hostname, is_loopback, resolve, tcp_address
+from pybuildkit.client._dial import Credentials, check_host_port, hostname, is_loopback, resolve, tcp_address
 from pybuildkit.golang import url
 from pybuildkit.golang.errors import BuildkitError, with_op
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from pybuildkit.golang.context import Context
     from pybuildkit.rpc import BlockingChannel
 
-_LONGEST_SECONDS = 2_000_000
+LONGEST_SECONDS = 2_000_000
 _RETRY_SECONDS = 0.2
 
 
@@ -91,9 +91,12 @@ def _without_tls(address: str, server_name: str) -> Credentials | None:
         return None
     try:
         host = tcp_address(address, parsed)
+        if host.startswith("unix:"):
+            return None
+        check_host_port(host)
     except BuildkitError:
-        return None  # resolving the address fails with it again
-    if host.startswith("unix:") or is_loopback(hostname(host)):
+        return None  # resolving or dialling the address fails with it again
+    if is_loopback(hostname(host)):
         return None
     if server_name:
         return Credentials(server_name=server_name)
@@ -106,7 +109,7 @@ def _without_tls(address: str, server_name: str) -> Credentials | None:
 def dial_timeout(c: CommandContext) -> float | None:
     """Seconds that connecting may take, None for no bound; more than a socket's clock can hold is no bound either."""
     seconds = c.int("timeout")
-    return float(seconds) if 0 < seconds <= _LONGEST_SECONDS else None
+    return float(seconds) if 0 < seconds <= LONGEST_SECONDS else None
 
 
 def resolve_channel(c: CommandContext) -> BlockingChannel:
