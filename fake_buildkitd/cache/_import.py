@@ -174,11 +174,6 @@ class Imports:
         chain = [{"blob": layer.digest, "parent": index - 1} for index, layer in enumerate(layers)]
         return _Cache(provider, read_chains({"layers": chain, "records": records}, blobs))
 
-    def knows(self, key: str) -> bool:
-        """Whether a cache has a record of a key."""
-        digest = record_digest(key)
-        return any(digest in cache.chains for cache in self._caches)
-
     def has_result(self, key: str) -> bool:
         """Whether a cache has the result of a key."""
         digest = record_digest(key)

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 
 from fake_buildkitd.solver._copy import CopyInfo, Owner, copy, mkdir_all, resolve_wildcards
 from fake_buildkitd.solver._unpack import unpack
-from fake_buildkitd.store import Node, PathError, Selector, Store, Tree, walk
+from fake_buildkitd.store import Node, PathError, Selector, Store, Tree, empty_root, walk
 from fake_buildkitd.store._glob import contains_wildcards
 from fake_buildkitd.store._tree import clean, join, parent_of
 from pybuildkit.golang.errors import BuildkitError, wrap
@@ -60,7 +60,21 @@ def selectors(op: pb.FileOp, inputs: int) -> dict[int, list[Selector] | None]:
     for action in op.actions:
         if action.input != -1:
             found[action.input] = None
-    return {index: found[index] for index in found if index < inputs}
+    return {index: _without_covered(wanted) for index, wanted in found.items() if index < inputs}
+
+
+def _without_covered(wanted: list[Selector] | None) -> list[Selector] | None:
+    """Selectors in order, without plain ones of a directory that another plain one takes as a whole."""
+    if wanted is None:
+        return None
+    plain = {(each.path, each.follow_links) for each in wanted if each.is_plain()}
+
+    def covered(each: Selector) -> bool:
+        above = {parent for parent, follow in plain if follow == each.follow_links and parent != each.path}
+        return any(each.path.startswith(parent.rstrip(b"/") + b"/") for parent in above)
+
+    kept = [each for each in dict.fromkeys(wanted) if not each.is_plain() or not covered(each)]
+    return sorted(kept, key=lambda each: each.path)
 
 
 def output_bases(op: pb.FileOp, inputs: int) -> list[int]:
@@ -185,7 +199,7 @@ class _FileOpSolver:
         elif kind == "rm":
             remove(tree, action.rm, now)
         elif kind == "copy":
-            source = Tree(self.done[action.secondaryInput] if action.secondaryInput != -1 else None)
+            source = Tree(self.done[action.secondaryInput] if action.secondaryInput != -1 else empty_root(now))
             docopy(self.store, source, tree, action.copy, self._owner(action), now)
         else:
             raise BuildkitError("invalid action type <nil>")

@@ -6,6 +6,10 @@ A vertex has a cache key made of its operation and its inputs: of an input that 
 it reads counts; of any other, that input's own key. A local source's key is the content that came. So a file that
 was only touched changes nothing. Vertices whose key is known do not run; they are shown as cached once their
 result is needed, or as inputs of what runs.
+
+First come the keys, from the bottom up: only sources, and what others need the content of, are made for them. So a
+copy of a file that is not there fails before anything below it has run. Then the result is made, and with it what it
+needs.
 """
 
 from __future__ import annotations
@@ -15,6 +19,7 @@ import hashlib
 import posixpath
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Protocol
 
 from fake_buildkitd.errors import ContentCacheError, OpError, UnsupportedError
@@ -69,9 +74,6 @@ class CacheImports(Protocol):
     async def load(self, ctx: Context) -> None:
         """Read what the caches know; one that cannot be read is shown as such and left out."""
 
-    def knows(self, key: str) -> bool:
-        """Whether a cache has a record of a key."""
-
     def has_result(self, key: str) -> bool:
         """Whether a cache has the result of a key."""
 
@@ -83,17 +85,16 @@ class CacheImports(Protocol):
 class Result:
     """What a vertex gave: a snapshot for each output (None for an empty tree), and its cache key.
 
-    A result that an imported cache knows is not made before somebody needs it: it is `pending`, and `importable`
-    where the cache has it.
+    A result that is not known yet is not made before somebody needs it: until then it is `pending`, and
+    `importable` where an imported cache has it.
     """
 
     snapshots: list[Snapshot | None]
     key: str
     load: Callable[[], None] | None = None
     inputs: list[tuple[Result, int]] = field(default_factory=list)
-    pending: Callable[[Context], Awaitable[Result]] | None = None
+    pending: Callable[[], asyncio.Task[Result]] | None = None
     importable: bool = False
-    _lock: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     async def make(self, ctx: Context) -> None:
         """Make the trees of a result of which only the key is known yet.
@@ -103,10 +104,9 @@ class Result:
         """
         if self.pending is None:
             return
-        async with self._lock:
-            if self.pending is not None:
-                made = await self.pending(ctx)
-                self.snapshots, self.load, self.pending = made.snapshots, made.load, None
+        made = await context.run(ctx, asyncio.shield(self.pending()))
+        if self.pending is not None:
+            self.snapshots, self.load, self.pending = made.snapshots, made.load, None
 
     def use(self) -> None:
         """Note that the result is needed: a cached one is now shown as such."""
@@ -114,10 +114,10 @@ class Result:
             load, self.load = self.load, None
             load()
 
-    def root(self, index: int) -> Node:
-        """The tree of an output."""
+    def root(self, index: int, now: int = 0) -> Node:
+        """The tree of an output; `now` is the time of an empty one."""
         snapshot = self.snapshots[index]
-        return snapshot.root if snapshot is not None else empty_root()
+        return snapshot.root if snapshot is not None else empty_root(now)
 
 
 class Flights:
@@ -172,6 +172,7 @@ class JobSolver:
         self._flights = flights
         self._worker_id = worker_id
         self._running: dict[str, asyncio.Task[Result]] = {}
+        self._making: dict[str, asyncio.Task[Result]] = {}
         self._writers: dict[str, VertexWriter] = {}
         self._nothing: Snapshot | None = None
         self._nesting = Nesting()
@@ -204,7 +205,7 @@ class JobSolver:
     async def close(self) -> None:
         """End everything that still runs."""
         self._cancel()
-        tasks = list(self._running.values())
+        tasks = [*self._running.values(), *self._making.values()]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -257,12 +258,29 @@ class JobSolver:
         return pairs
 
     @staticmethod
-    async def _need(ctx: Context, result: Result) -> None:
-        """Make sure that an input has its trees."""
+    async def _need(ctx: Context, results: Iterable[Result]) -> None:
+        """Make sure that inputs have their trees."""
+        group: Group
+        group, group_ctx = with_context(ctx)
+        for result in results:
+            await group.go(partial(result.make, group_ctx))
         try:
-            await result.make(ctx)
+            await group.wait()
         except (BuildkitError, OSError) as err:
             raise _InputError(err) from err
+
+    def _later(self, vertex: Vertex, work: Callable[[], Awaitable[Result]]) -> Callable[[], asyncio.Task[Result]]:
+        """Work on a vertex that begins when its result is first asked for, and ends with the build."""
+
+        def start() -> asyncio.Task[Result]:
+            task = self._making.get(vertex.digest)
+            if task is None:
+                task = asyncio.ensure_future(self._placed(vertex, work()))
+                task.add_done_callback(_retrieve)
+                self._making[vertex.digest] = task
+            return task
+
+        return start
 
     async def _run(self, ctx: Context, vertex: Vertex) -> Result:
         inputs = await self._inputs(ctx, vertex)
@@ -282,8 +300,7 @@ class JobSolver:
             return await self._layers(ctx, vertex, inputs)
         if kind == "passthrough":
             outputs = [inputs[index] for index in vertex.op.passthrough.outputs]
-            for each, _ in outputs:
-                await self._need(ctx, each)
+            await self._need(ctx, (each for each, _ in outputs))
             snapshots = [result.snapshots[index] for result, index in outputs]
             key = _key("passthrough", [f"{result.key}#{index}" for result, index in outputs])
             return Result(snapshots, key, load=lambda: _use_all(result for result, _ in outputs))
@@ -317,13 +334,12 @@ class JobSolver:
 
     async def _file(self, ctx: Context, vertex: Vertex, inputs: list[tuple[Result, int]]) -> Result:
         reads = selectors(vertex.op.file, len(inputs))
-        for position, (result, _) in enumerate(inputs):
-            if reads.get(position) is not None:
-                await self._need(ctx, result)
+        await self._need(ctx, (inputs[position][0] for position in reads if reads[position] is not None))
         key = self._file_key(vertex, inputs)
 
         def run() -> Roots:
-            roots = [result.root(index) for result, index in inputs]
+            now = self.store.clock()
+            roots = [result.root(index, now) for result, index in inputs]
             return solve_file_op(self.store, vertex.op.file, roots)
 
         return await self._cached(ctx, vertex, key, inputs, run)
@@ -359,12 +375,10 @@ class JobSolver:
         writer = self._writers[vertex.digest]
         op = vertex.op.build
         key = _key("build", [op.SerializeToString(deterministic=True).hex(), *(f"{r.key}#{i}" for r, i in inputs)])
-        known = None if vertex.ignore_cache else self._lookup(vertex, key, writer)
+        known = self._lookup(vertex, key)
         if known is not None:
             return known
-        for result, _ in inputs:
-            await self._need(ctx, result)
-            result.use()
+        await self._need_all(ctx, inputs)
         done = writer.start()
         try:
             result, index = inputs[definition_input(op, len(inputs))]
@@ -403,6 +417,12 @@ class JobSolver:
             above = self._nothing
         return diff_steps(self.store, below, above)
 
+    async def _need_all(self, ctx: Context, inputs: list[tuple[Result, int]]) -> None:
+        """Make sure that all inputs have their trees, and show those that were kept."""
+        await self._need(ctx, (result for result, _ in inputs))
+        for result, _ in inputs:
+            result.use()
+
     async def _cached(
         self,
         ctx: Context,
@@ -411,20 +431,20 @@ class JobSolver:
         inputs: list[tuple[Result, int]],
         run: Callable[[], Roots],
     ) -> Result:
-        """The cached result of a key, or a new one."""
+        """The cached result of a key, or one that is made when it is needed."""
         writer = self._writers[vertex.digest]
+        imports = self._imports if not vertex.ignore_cache else None
 
         async def attempt() -> Result:
-            if not vertex.ignore_cache:
-                known = self._lookup(vertex, key, writer)
-                if known is not None:
-                    return known
-            for result, _ in inputs:
-                await self._need(ctx, result)
-                result.use()
+            known = self._lookup(vertex, key)
+            if known is None and imports is not None:
+                known = await self._import(vertex, key, imports)
+            if known is not None:
+                return known
+            await self._need_all(self._ctx, inputs)
             done = writer.start()
             try:
-                roots = await context.run(ctx, asyncio.to_thread(run))
+                roots = await context.run(self._ctx, asyncio.to_thread(run))
                 commit = [self.store.commit(root, vertex.name) for root in roots]
             except BaseException as err:
                 done(err if isinstance(err, BuildkitError | OSError) else context.CanceledError())
@@ -435,42 +455,30 @@ class JobSolver:
                 self.store.cache(f"{key}#{index}", snapshot)
             return Result(list(commit), key)
 
-        if self._imports is not None and not vertex.ignore_cache:
-            await self._imports.load(ctx)
-            if self._imports.knows(f"{key}#0"):
-                return await self._imported(vertex, key, attempt, self._imports)
-        return await self._flights(ctx, key, attempt)
-
-    async def _imported(
-        self, vertex: Vertex, key: str, attempt: Callable[[], Awaitable[Result]], imports: CacheImports
-    ) -> Result:
-        """The result of a key that an imported cache knows: fetched, or made after all, when it is needed."""
-        writer = self._writers[vertex.digest]
-        names = [f"{key}#{index}" for index in range(_outputs(vertex.op))]
-
-        async def take() -> Result:
-            known = self._lookup(vertex, key, writer)
-            if known is not None:
-                return known
-            if all(imports.has_result(name) for name in names):
-                done = writer.start(cached=True)
-                found = [await imports.fetch(self._ctx, name, writer) for name in names]
-                done(None)
-                if all(found):
-                    for name, snapshot in zip(names, found, strict=True):
-                        assert snapshot is not None
-                        self.store.cache(name, snapshot)
-                    return Result(list(found), key)
-            return await attempt()
-
-        async def pending(ctx: Context) -> Result:
-            return await self._placed(vertex, self._flights(ctx, key, take))
-
-        known = self._lookup(vertex, key, writer)
+        if imports is not None:
+            await imports.load(ctx)
+        known = self._lookup(vertex, key)
         if known is not None:
             return known
-        importable = all(imports.has_result(name) for name in names)
-        return Result([None] * len(names), key, pending=pending, importable=importable)
+        names = _names(vertex, key)
+        importable = imports is not None and all(imports.has_result(name) for name in names)
+        later = self._later(vertex, lambda: self._flights(self._ctx, key, attempt))
+        return Result([None] * len(names), key, pending=later, importable=importable)
+
+    async def _import(self, vertex: Vertex, key: str, imports: CacheImports) -> Result | None:
+        """The result of a key from an imported cache, or None where no cache has it or can give it."""
+        names = _names(vertex, key)
+        if not all(imports.has_result(name) for name in names):
+            return None
+        done = self._writers[vertex.digest].start(cached=True)
+        found = [await imports.fetch(self._ctx, name, self._writers[vertex.digest]) for name in names]
+        done(None)
+        if not all(found):
+            return None
+        for name, snapshot in zip(names, found, strict=True):
+            assert snapshot is not None
+            self.store.cache(name, snapshot)
+        return Result(list(found), key)
 
     def _note_steps(self, vertex: Vertex, inputs: list[tuple[Result, int]], snapshots: list[Snapshot]) -> None:
         """Note for new trees which layers they are made of."""
@@ -483,12 +491,14 @@ class JobSolver:
             step = (parent.id if parent is not None else "", snapshot.id)
             set_steps(self.store, snapshot, [*steps_of(self.store, parent), step])
 
-    def _lookup(self, vertex: Vertex, key: str, writer: VertexWriter) -> Result | None:
-        count = _outputs(vertex.op)
-        found = [self.store.cached(f"{key}#{index}") for index in range(count)]
+    def _lookup(self, vertex: Vertex, key: str) -> Result | None:
+        """The result of a key that the store has."""
+        if vertex.ignore_cache:
+            return None
+        found = [self.store.cached(name) for name in _names(vertex, key)]
         if not found or not all(found):
             return None
-        return Result(list(found), key, load=lambda: writer.start(cached=True)(None))
+        return Result(list(found), key, load=lambda: self._writers[vertex.digest].start(cached=True)(None))
 
 
 class _InputError(BuildkitError):
@@ -510,10 +520,11 @@ def _use_all(results: Iterable[Result]) -> None:
         result.use()
 
 
-def _outputs(op: pb.Op) -> int:
-    if op.HasField("file"):
-        return sum(action.output != -1 for action in op.file.actions)
-    return 1
+def _names(vertex: Vertex, key: str) -> list[str]:
+    """The keys of a vertex's outputs."""
+    op = vertex.op
+    count = sum(action.output != -1 for action in op.file.actions) if op.HasField("file") else 1
+    return [f"{key}#{index}" for index in range(count)]
 
 
 def _key(kind: str, parts: Sequence[str]) -> str:

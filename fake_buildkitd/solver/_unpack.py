@@ -8,27 +8,24 @@ Differs on purpose: an archive compressed with zstd is an error where the extra 
 from __future__ import annotations
 
 import bz2
+import errno
 import gzip
 import lzma
 import posixpath
 import secrets
 import stat as st
 import tarfile
+import zlib
 from typing import BinaryIO, cast
 
 from fake_buildkitd.solver._copy import Owner, mkdir_all
-from fake_buildkitd.store import Node, Store, Tree
+from fake_buildkitd.store import Node, PathError, Store, Tree, walk
 from fake_buildkitd.store._tree import clean, join, parent_of
 from pybuildkit.golang.errors import BuildkitError
-from pybuildkit.golang.strconv import quote
 
 _CHUNK = 1 << 20
 _XATTR = "SCHILY.xattr."
 DEVICES = {tarfile.CHRTYPE: st.S_IFCHR, tarfile.BLKTYPE: st.S_IFBLK, tarfile.FIFOTYPE: st.S_IFIFO}
-
-
-class BreakoutError(BuildkitError):
-    """An archive that names something outside of its destination."""
 
 
 def unpack(
@@ -37,7 +34,7 @@ def unpack(
     """Unpack what is at `src` below the directory `dst`; whether it was an archive at all.
 
     Raises:
-        BuildkitError: a broken archive, or one that leads outside of `dst`.
+        BuildkitError: a broken archive, or a member that cannot be made.
     """
     node = source.lstat(source.resolve(src))
     if node is None or not node.is_regular():
@@ -49,7 +46,9 @@ def unpack(
         with archive:
             place = target.resolve(dst)
             mkdir_all(target, place, 0o755, owner, time, store.clock())
-            _Unpacker(store, target, place, owner).run(archive)
+            inside = Tree(target.lstat(place))
+            _Unpacker(store, inside, owner).run(archive)
+            target.put(place, inside.freeze())
     return True
 
 
@@ -79,10 +78,11 @@ def _open(file: BinaryIO) -> tarfile.TarFile | None:
 
 
 class _Unpacker:
-    def __init__(self, store: Store, tree: Tree, place: bytes, owner: Owner | None) -> None:
+    """Makes an archive's members in a tree; nothing leads out of it."""
+
+    def __init__(self, store: Store, tree: Tree, owner: Owner | None) -> None:
         self.store = store
         self.tree = tree
-        self.place = place
         self.owner = owner
         self.dirs: list[tuple[bytes, int]] = []
 
@@ -90,29 +90,32 @@ class _Unpacker:
         try:
             for member in archive:
                 self._member(archive, member)
-        except (tarfile.TarError, EOFError, lzma.LZMAError) as err:
+        except (tarfile.TarError, EOFError, lzma.LZMAError, zlib.error) as err:
             raise BuildkitError(f"invalid tar archive: {err}") from err
         for path, mtime in self.dirs:
             if self.tree.lstat(path) is not None:
                 self.tree.own(path).mtime = mtime
 
     def _member(self, archive: tarfile.TarFile, member: tarfile.TarInfo) -> None:
-        name = posixpath.normpath(member.name or ".")
-        if name == ".." or name.startswith("../"):
-            raise BreakoutError(f"{quote(member.name)} is outside of {quote(self._text(self.place))}")
-        path = self._below(name.encode("utf-8", "surrogateescape"))
-        mkdir_all(self.tree, parent_of(path)[0], 0o755, None, None, self.store.clock())
+        shown = clean(member.name.encode("utf-8", "surrogateescape"))
+        try:
+            self._make(archive, member, shown)
+        except PathError as err:
+            raise PathError(err.op, shown, err.errno) from err
+
+    def _make(self, archive: tarfile.TarFile, member: tarfile.TarInfo, shown: bytes) -> None:
+        path = self._place(shown)
         existing = self.tree.lstat(path)
-        if existing is not None and existing.is_dir() and name == ".":
+        if existing is not None and path == b"/" and posixpath.normpath(member.name or ".") == ".":
             return
         if existing is not None and not (existing.is_dir() and member.isdir()):
+            if path == b"/":
+                raise PathError("unlinkat", path, errno.EBUSY)
             self.tree.remove(path)
         if member.islnk():
-            self._link(member, path)
+            self._link(member, path, shown)
             return
-        node = self._node(archive, member, path)
-        if node is None:
-            return
+        node = self._node(archive, member)
         if existing is not None and existing.is_dir() and node.is_dir():
             node.children = dict(existing.children or {})
         self.tree.put(path, node)
@@ -120,15 +123,20 @@ class _Unpacker:
         if node.is_dir():
             self.dirs.append((path, node.mtime))
 
-    def _below(self, name: bytes) -> bytes:
-        relative = clean(name)
-        return self.place if relative == b"/" else join(self.place, relative[1:])
+    def _place(self, shown: bytes) -> bytes:
+        """Where a name is, once the directories above it have been made."""
+        parent, name = parent_of(shown)
+        if self._known(parent) is None:
+            mkdir_all(self.tree, self.tree.resolve(parent), 0o755, None, None, self.store.clock())
+        return join(self.tree.resolve(parent), name) if name else b"/"
 
-    @staticmethod
-    def _text(path: bytes) -> str:
-        return path.decode("utf-8", "surrogateescape")
+    def _known(self, path: bytes) -> Node | None:
+        try:
+            return self.tree.lstat(self.tree.resolve(path, follow_last=False))
+        except PathError:
+            return None
 
-    def _node(self, archive: tarfile.TarFile, member: tarfile.TarInfo, path: bytes) -> Node | None:
+    def _node(self, archive: tarfile.TarFile, member: tarfile.TarInfo) -> Node:
         node = Node(st.S_IFREG | (member.mode & 0o7777), mtime=nanoseconds(member), children=None)
         node.uid, node.gid = self.owner if self.owner is not None else (member.uid, member.gid)
         node.xattrs = xattrs(member)
@@ -137,33 +145,17 @@ class _Unpacker:
             directory.xattrs = node.xattrs
             return directory
         if member.issym():
-            self._check_symlink(member, path)
             node.mode = st.S_IFLNK | 0o777
             node.link = member.linkname.encode("utf-8", "surrogateescape")
             node.size = len(node.link)
         elif member.type in DEVICES:
             node.mode = DEVICES[member.type] | (member.mode & 0o7777)
             node.major, node.minor = member.devmajor, member.devminor
-        elif member.isfile():
+        elif member.type in (tarfile.REGTYPE, tarfile.AREGTYPE):
             node.blob, node.size = self._content(archive, member)
         else:
             raise BuildkitError(f"unhandled tar header type {ord(member.type)}")
         return node
-
-    def _check_symlink(self, member: tarfile.TarInfo, path: bytes) -> None:
-        link = member.linkname.encode("utf-8", "surrogateescape")
-        target = posixpath.normpath(posixpath.join(parent_of(path)[0], link.lstrip(b"/") or b"."))
-        if not target.startswith(self.place) or self._escapes(path, link):
-            raise BreakoutError(f"invalid symlink {quote(self._text(path))} -> {quote(member.linkname)}")
-
-    def _escapes(self, path: bytes, link: bytes) -> bool:
-        depth = 0 if self.place == b"/" else self.place.count(b"/")
-        level = path.count(b"/") - 1
-        for part in link.split(b"/"):
-            level += {b"..": -1, b".": 0, b"": 0}.get(part, 1)
-            if level < depth and depth > 0:
-                return True
-        return False
 
     def _content(self, archive: tarfile.TarFile, member: tarfile.TarInfo) -> tuple[bytes, int]:
         reader = archive.extractfile(member)
@@ -178,16 +170,26 @@ class _Unpacker:
             writer.abort()
             raise
 
-    def _link(self, member: tarfile.TarInfo, path: bytes) -> None:
-        link = posixpath.normpath("/" + member.linkname)
-        target = self._below(link.encode("utf-8", "surrogateescape"))
-        found = self.tree.must_lstat(target)
-        if found.is_dir():
-            raise BuildkitError(f"invalid hardlink {quote(self._text(target))} -> {quote(member.linkname)}")
-        if not found.inode:
-            found = self.tree.own(target)
-            found.inode = secrets.randbits(63) | 1
-        self.tree.put(path, found.clone())
+    def _link(self, member: tarfile.TarInfo, path: bytes, shown: bytes) -> None:
+        """Make another name of a file; what the archive says of this name holds for all."""
+        target = clean(member.linkname.encode("utf-8", "surrogateescape"))
+        found = self.tree.lstat(self.tree.resolve(target, follow_last=False))
+        if found is None or found.is_dir():
+            reason = "no such file or directory" if found is None else "operation not permitted"
+            raise BuildkitError(
+                f"link {target.decode('utf-8', 'replace')} {shown.decode('utf-8', 'replace')}: {reason}"
+            )
+        fresh = found.clone()
+        fresh.inode = found.inode or secrets.randbits(63) | 1
+        fresh.uid, fresh.gid = self.owner if self.owner is not None else (member.uid, member.gid)
+        if not fresh.is_symlink():
+            fresh.mode = st.S_IFMT(fresh.mode) | (member.mode & 0o7777)
+            fresh.mtime = nanoseconds(member)
+        for other, node in list(walk(self.tree.root)) if found.inode else ():
+            if node.inode == found.inode:
+                self.tree.put(b"/" + other, fresh.clone())
+        self.tree.put(self.tree.resolve(target, follow_last=False), fresh.clone())
+        self.tree.put(path, fresh)
         self.tree.touch_parent(path, self.store.clock())
 
 

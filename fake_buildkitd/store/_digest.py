@@ -44,6 +44,10 @@ class Selector:
     exclude: tuple[str, ...] = ()
     required: tuple[bytes, ...] = ()
 
+    def is_plain(self) -> bool:
+        """Whether it takes what is at the path, with everything below it."""
+        return not (self.wildcard or self.include or self.exclude)
+
 
 def header_digest(node: Node) -> bytes:
     """The digest of a node's own attributes."""
@@ -85,42 +89,64 @@ def selected_digest(root: Node, selector: Selector) -> bytes:
         ContentNotFoundError: a path without wildcards and filters, or a required one, does not exist.
     """
     tree = Tree(root)
-    if not selector.wildcard and not selector.include and not selector.exclude:
-        path = tree.resolve(selector.path, selector.follow_links)
-        if path == b"/":
-            return root_digest(root)
-        node = _lookup(tree, path)
-        if node is None:
-            raise ContentNotFoundError(clean(selector.path))
-        return content_digest(node)
-    digest = hashlib.sha256()
-    found: list[bytes] = []
-    for path, node in _included(tree, selector):
-        found.append(path)
-        digest.update(path + b"\0")
-        if not node.is_dir() and node.is_symlink() and selector.follow_links:
-            target = _lookup(tree, tree.resolve(path))
-            digest.update(content_digest(target) if target is not None else b"")
-        digest.update(header_digest(node))
+    if selector.is_plain():
+        return _whole_digest(tree, selector.path, selector.follow_links)
+    taken = list(_included(tree, selector))
     for required in selector.required:
-        if not any(path.startswith(required) for path in found):
+        if not any(each.path.startswith(required) for each in taken):
             raise ContentNotFoundError(required)
+    digests = [_taken_digest(tree, each, selector) for each in taken]
+    path = clean(selector.path)
+    if len(taken) == 1 and posixpath.basename(path) == posixpath.basename(taken[0].path):
+        return digests[0]
+    prefix = len(path if not selector.wildcard else split_wildcards(path)[0].rstrip(b"/"))
+    digest = hashlib.sha256()
+    for each, own in zip(taken, digests, strict=True):
+        digest.update(each.path[prefix:] + b"\0" + own)
     return digest.digest()
 
 
-def _lookup(tree: Tree, path: bytes) -> Node | None:
+@dataclass(frozen=True)
+class _Taken:
+    """A file or the header of a directory that a selector takes; `top` where no directory above it is taken."""
+
+    path: bytes
+    node: Node
+    top: bool
+
+
+def _taken_digest(tree: Tree, taken: _Taken, selector: Selector) -> bytes:
+    if not (taken.top and selector.follow_links and taken.node.is_symlink()):
+        return header_digest(taken.node)
+    return _whole_digest(tree, taken.path, True)
+
+
+def _whole_digest(tree: Tree, path: bytes, follow_last: bool) -> bytes:
+    """The digest of what is at a path, with everything below it."""
+    node = _lookup(tree, path, follow_last)
+    if node is None:
+        raise ContentNotFoundError(clean(path))
+    return root_digest(node) if node is tree.root else content_digest(node)
+
+
+def _lookup(tree: Tree, path: bytes, follow_last: bool = True) -> Node | None:
+    """What is at a path, the links in it followed; None where nothing is or can be."""
     try:
-        return tree.lstat(path)
+        return tree.lstat(tree.resolve(path, follow_last))
     except PathError:
         return None
 
 
-def _included(tree: Tree, selector: Selector) -> Iterator[tuple[bytes, Node]]:
+def _included(tree: Tree, selector: Selector) -> Iterator[_Taken]:
     """The files and directory headers that the selector takes, as its own path names them."""
     include = path_matcher(selector.include, "includepatterns")
     exclude = path_matcher(selector.exclude, "excludepatterns")
     for base, node in _bases(tree, selector):
-        yield from _filtered(base, node, b"", include, exclude)
+        if node is tree.root and not selector.wildcard:
+            for name in sorted(node.children or ()):
+                yield from _filtered(b"", (node.children or {})[name], name, include, exclude)
+        else:
+            yield from _filtered(base, node, b"", include, exclude)
 
 
 def path_matcher(patterns: Sequence[str], what: str) -> patternmatcher.PatternMatcher | None:
@@ -136,12 +162,12 @@ def path_matcher(patterns: Sequence[str], what: str) -> patternmatcher.PatternMa
 def _bases(tree: Tree, selector: Selector) -> Iterator[tuple[bytes, Node]]:
     path = clean(selector.path)
     if not selector.wildcard or not contains_wildcards(path):
-        node = _lookup(tree, tree.resolve(path, selector.follow_links))
+        node = _lookup(tree, path, follow_last=False)
         if node is not None:
             yield path, node
         return
     plain, pattern = split_wildcards(path)
-    start = _lookup(tree, tree.resolve(plain))
+    start = _lookup(tree, plain)
     if start is not None:
         yield from _matching(start, clean(plain), b"", pattern)
 
@@ -162,20 +188,22 @@ def _filtered(
     relative: bytes,
     include: patternmatcher.PatternMatcher | None,
     exclude: patternmatcher.PatternMatcher | None,
-) -> Iterator[tuple[bytes, Node]]:
+    top: bool = True,
+) -> Iterator[_Taken]:
     """Pre-order; a directory comes only when it or something below it is taken."""
-    taken = not relative or _takes(relative, include, exclude)
+    own = _Taken(base.rstrip(b"/") + b"/" + relative if relative else base, node, top)
+    taken = _takes(relative, include, exclude)
     if node.children is None:
         if taken:
-            yield join(base, relative) if relative else base, node
+            yield own
         return
     below = [
-        item
+        each
         for name in sorted(node.children)
-        for item in _filtered(base, node.children[name], posixpath.join(relative, name), include, exclude)
+        for each in _filtered(base, node.children[name], posixpath.join(relative, name), include, exclude, False)
     ]
-    if (taken and relative) or below:
-        yield join(base, relative) if relative else base, node
+    if taken or below:
+        yield own
     yield from below
 
 

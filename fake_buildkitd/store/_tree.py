@@ -127,9 +127,9 @@ class Node:
         return st.S_ISLNK(self.mode)
 
 
-def empty_root() -> Node:
+def empty_root(mtime: int = 0) -> Node:
     """The root of a tree without files."""
-    return Node(st.S_IFDIR | 0o755)
+    return Node(st.S_IFDIR | 0o755, mtime=mtime)
 
 
 def split(path: bytes) -> list[bytes]:

@@ -15,6 +15,17 @@ ARCHIVE: dict[str, tuple[str, int, str]] = {
     "imp/x": ("f", 0o600, "q"),
 }
 
+OUTSIDE: dict[str, tuple[str, int, str]] = {
+    "../up": ("f", 0o644, "up"),
+    "/abs/f": ("f", 0o600, "f"),
+    "in/l": ("l", 0o777, "../../.."),
+    "in/a": ("l", 0o777, "/abs"),
+    "in/a/g": ("f", 0o640, "g"),
+    "in/l/h": ("f", 0o644, "h"),
+    "in/k": ("h", 0o4755, "../up"),
+}
+"""An archive whose names and links lead out of where it is unpacked: they do not get out."""
+
 CONTEXT: dict[str, Content] = {
     "a.txt": "hi\n",
     "b.txt": ("f755", "b"),

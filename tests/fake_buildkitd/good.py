@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from tests.fake_buildkitd.dockerfiles import ARCHIVE, Case, Content
+from tests.fake_buildkitd.dockerfiles import ARCHIVE, OUTSIDE, Case, Content
 
 _S = "FROM scratch\n"
 
@@ -35,6 +35,8 @@ _ONE_STAGE: dict[str, str] = {
     "copy over what is there": "COPY a.txt /x\nCOPY b.txt /x\nCOPY d /y\nCOPY d/y /y\n",
     "copy links as links": "COPY . /c\nCOPY d/up /u\n",
     "copy hard links": "COPY d/hard1 d/hard2 /h/\nCOPY d /d/\n",
+    "copy a wildcard that matches links": "COPY l* dl* /l/\nCOPY d/u? /u\n",
+    "copy a directory with a link to nothing": "COPY many /m/\nCOPY many* /n/\n",
     "copy an empty directory": "COPY e /e\nCOPY e /f/\n",
     "copy names with spaces": 'COPY ["sp ace", "/n m/"]\nADD ["sp ace", "d", "/a b/"]\n',
     "add a file": "ADD a.txt b.txt /a/\nADD --chown=5:6 --chmod=751 d /d\n",
@@ -42,6 +44,7 @@ _ONE_STAGE: dict[str, str] = {
     "add an archive with an owner": "ADD --chown=9:9 arc.tar /t/\n",
     "add an archive that stays one": "ADD --unpack=false arc.tgz /t/\nCOPY arc.tgz /c/\n",
     "copy an archive that is unpacked": "ADD --unpack=true arc.tgz /t/\n",
+    "add an archive that leads out": "ADD out.tar /t/\nADD out.tar /\nADD out.tar /t/in/\n",
     "add with an exclusion": "ADD --exclude=*.tar *.t* /t/\n",
     "add with a link": "ADD --link arc.tar /t/\n",
     "working directories": "WORKDIR /a\nWORKDIR b\nWORKDIR c/../d\nCOPY a.txt .\nWORKDIR /\nCOPY a.txt r\n",
@@ -168,6 +171,14 @@ _OPTIONS: dict[str, tuple[str, dict[str, str]]] = {
         _S + "COPY a.txt /\n",
         {"add-hosts": "a=1.2.3.4", "ulimit": "nofile=5:6", "shm-size": "65536", "force-network-mode": "none"},
     ),
+    "option: a platform of Windows": (
+        _S + "WORKDIR c:\\\\app\nCOPY a.txt C:/d/\nCOPY d/x sub/\nCOPY b.txt <<f .\nhi\nf\nCMD a\nENTRYPOINT b\n",
+        {"platform": "windows/amd64"},
+    ),
+    "option: a platform with a version": (
+        _S + "COPY a.txt /\nWORKDIR x\n",
+        {"platform": "windows(10.0.17763.1)/amd64"},
+    ),
     "option: a proxy": (_S + "COPY a.txt /\n", {"build-arg:HTTP_PROXY": "http://p:1"}),
     "option: the time": (_S + "COPY a.txt /\n", {"build-arg:SOURCE_DATE_EPOCH": "1000000000"}),
 }
@@ -175,6 +186,8 @@ _OPTIONS: dict[str, tuple[str, dict[str, str]]] = {
 _EXTRA: dict[str, Content] = {
     "arc.tar": ("tar", ARCHIVE),
     "arc.tgz": ("tar:gz", ARCHIVE),
+    "out.tar": ("tar", OUTSIDE),
+    "many/dangling": ("l", "nope"),
     "sp ace": "s",
 }
 
@@ -183,7 +196,7 @@ def _cases() -> list[Case]:
     made = [Case(name, _S + lines) for name, lines in _ONE_STAGE.items()]
     made += [Case(name, text) for name, text in _WHOLE.items()]
     made = [
-        Case(case.name, case.text, _EXTRA if "arc" in (case.text or "") or "sp ace" in (case.text or "") else {})
+        Case(case.name, case.text, {key: value for key, value in _EXTRA.items() if key[:4] in (case.text or "")})
         for case in made
     ]
     made += [Case(name, _S + lines, extra, options) for name, (lines, extra, options) in _IGNORED.items()]
@@ -212,6 +225,7 @@ NEW = frozenset(
         "copy with a mode of a variable",
         "add a file",
         "add an archive with an owner",
+        "add an archive that leads out",
         "stages that go apart and together",
         # Expansions with anything but `:`, and heredocs.
         "expansions",
@@ -226,5 +240,8 @@ NEW = frozenset(
         # Steps that triggers add are not counted; times are not clamped.
         "triggers of a stage",
         "option: the time",
+        # Drives and versions of Windows.
+        "option: a platform of Windows",
+        "option: a platform with a version",
     }
 )

@@ -6,7 +6,7 @@ Dockerfiles, and options.
 
 from __future__ import annotations
 
-from tests.fake_buildkitd.dockerfiles import Case
+from tests.fake_buildkitd.dockerfiles import Case, Content
 from tests.fake_buildkitd.options import OPTIONS, PLAIN, TOGETHER, VALUES
 
 _IN_STAGE = {
@@ -378,6 +378,7 @@ _IN_STAGE = {
         "FROM --platform=$TARGETPLATFORM scratch",
         "FROM --platform=$BUILDPLATFORM scratch",
         "FROM --platform=$NOPE scratch",
+        "FROM --platform=foo/bar/baz/q scratch",
         'SHELL ["a"]\nCMD b',
         "EXPOSE 80/TCP",
         "EXPOSE 80:80",
@@ -448,6 +449,16 @@ _WHOLE: dict[str, str] = {
     "workdir is a file": "FROM scratch\nCOPY a.txt /y\nWORKDIR /y\n",
     "workdir below a file": "FROM scratch\nCOPY a.txt /y\nWORKDIR /y/z\n",
     "add of a broken archive": "FROM scratch\nADD broken.tar.gz /x/\n",
+    "add of an archive with a file below a file": "FROM scratch\nADD below.tar /x/\n",
+    "add of an archive with a link to nothing": "FROM scratch\nADD link.tar /x/\n",
+    "a wildcard takes a link to nothing": "FROM scratch\nCOPY dangl* /\n",
+    "parents take a link to nothing": "FROM scratch\nCOPY --parents dangl* /\n",
+    "all of a stage, and what it has not": (
+        "FROM scratch AS a\nCOPY a.txt /\nFROM scratch\nCOPY --from=a / /d/ /d /x/\n"
+    ),
+    "below a file, and a later step lacks its file": (
+        "FROM scratch\nCOPY a.txt /y\nCOPY b.txt /y/z\nCOPY d /y/d\nCOPY nope /\n"
+    ),
 }
 
 _WHOLE |= {
@@ -462,6 +473,13 @@ _WHOLE |= {
     "run over the working directory": "FROM scratch\nWORKDIR /app\nRUN --mount=type=tmpfs,uid=3 y\n",
 }
 
+_EXTRA: dict[str, Content] = {
+    "broken.tar.gz": "\x1f\x8bnope",
+    "below.tar": ("tar", {"f": ("f", 0o644, "f"), "l": ("l", 0o777, "/f"), "l/g": ("f", 0o644, "g")}),
+    "link.tar": ("tar", {"f": ("f", 0o644, "f"), "l": ("h", 0o644, "../nope")}),
+    "dangling": ("l", "nope"),
+}
+
 
 def _cases() -> list[Case]:
     made = [
@@ -469,8 +487,10 @@ def _cases() -> list[Case]:
         for group, lines in _IN_STAGE.items()
         for line in lines
     ]
-    extra = {"broken.tar.gz": "\x1f\x8bnope"}
-    made += [Case(f"file: {name}", text, {**extra} if "broken" in text else {}) for name, text in _WHOLE.items()]
+    made += [
+        Case(f"file: {name}", text, {key: value for key, value in _EXTRA.items() if key[:5] in text})
+        for name, text in _WHOLE.items()
+    ]
     made += [Case(f"option: {name}", text, options=options) for name, text, options in OPTIONS]
     made += [
         Case(f"value: {key}={value}", PLAIN, options={key: value}) for key, values in VALUES.items() for value in values

@@ -35,6 +35,9 @@ OPTIONS: list[tuple[str, str, dict[str, str]]] = [
     ("context of a scratch name", "FROM base\nCOPY a.txt /\n", {"context:base": "local:dockerfile"}),
     ("context of a bad kind", "FROM base\nCOPY a.txt /\n", {"context:base": "foo:bar"}),
     ("context of nothing", "FROM base\nCOPY a.txt /\n", {"context:base": ""}),
+    ("platform of Windows and a share", "FROM scratch\nCOPY a.txt //x/y\n", {"platform": "windows/amd64"}),
+    ("platform of Windows and a drive", "FROM scratch\nWORKDIR D:/x\n", {"platform": "windows/amd64"}),
+    ("platform of Windows with its version", "FROM scratch\n", {"platform": "windows(10.0.17763.1)/amd64"}),
     (
         "context of a target",
         "FROM scratch AS base\nCOPY b.txt /\nFROM base\nCOPY a.txt /\n",

@@ -62,6 +62,36 @@ async def test_only_what_changed_runs_again(tmp_path: Path, change: str, cached:
         assert (await build_dockerfile(client, files, None)).cached() == cached
 
 
+async def test_nothing_runs_before_all_keys_are_known(tmp_path: Path) -> None:
+    files = write_tree(tmp_path / "src", {"a": "1", "Dockerfile": "FROM scratch\nCOPY a /x\nCOPY none /\n"})
+    async with Daemon() as daemon, connected(daemon) as client:
+        built = await build_dockerfile(client, files, None)
+        assert str(built.error).endswith('"/none": not found')
+        assert built.cached() == {"[1/2] COPY a /x"}  # what did not run below a step that was begun is shown so
+
+
+async def test_what_only_made_a_cached_step_is_not_needed(tmp_path: Path) -> None:
+    files = write_tree(tmp_path / "src", {"a": "1", "Dockerfile": "FROM scratch\nCOPY a /x\nCOPY a /y\n"})
+    async with Daemon() as daemon, connected(daemon) as client:
+        await build_dockerfile(client, files, None)
+        store = daemon.store()
+        store.remove([each.id for each in store.snapshots() if each.description == "[1/2] COPY a /x"])
+        built = await build_dockerfile(client, files, tmp_path / "out")
+        assert built.cached() == {"[1/2] COPY a /x", "[2/2] COPY a /y"}
+        assert set(tree_on_disk(tmp_path / "out")) == {"x", "y"}
+
+
+async def test_directories_of_roots_have_a_time(tmp_path: Path) -> None:
+    text = "FROM scratch AS none\nFROM scratch\nCOPY . /all/\nCOPY --from=none / /nothing/\n"
+    files = write_tree(tmp_path / "src", {"a": "1", "Dockerfile": text})
+    async with Daemon(clock=lambda: 1_700_000_000_000_000_000) as daemon, connected(daemon) as client:
+        assert (await build_dockerfile(client, files, tmp_path / "out")).error is None
+    assert {name: (tmp_path / "out" / name).stat().st_mtime for name in ("all", "nothing")} == {
+        "all": 1_700_000_000,
+        "nothing": 1_700_000_000,
+    }
+
+
 async def test_no_cache(tmp_path: Path) -> None:
     files = write_tree(tmp_path / "src", FILES)
     async with Daemon() as daemon, connected(daemon) as client:

@@ -15,7 +15,10 @@ _OTHER = "linux/s390x"
 
 def _metadata(*names: str) -> dict[str, bytes]:
     made = [
-        {"ID": name, "Platform": dict(zip(("os", "architecture", "variant"), name.split("/"), strict=False))}
+        {
+            "ID": name,
+            "Platform": dict(zip(("os", "architecture", "variant", "os.version"), name.split("/"), strict=False)),
+        }
         for name in names
     ]
     return {"refs.platforms": json.dumps({"Platforms": made}).encode()}
@@ -28,6 +31,14 @@ def _metadata(*names: str) -> dict[str, bytes]:
         (None, [_OTHER], False, [f'Requested platform "{_OWN}" does not match result platform "{_OTHER}"']),
         ("linux/arm64", ["linux/arm64"], False, []),
         ("linux/arm64/v8", ["linux/arm64"], False, []),
+        ("windows/amd64", ["windows/amd64//10.0.1"], False, []),
+        ("windows(10.0.1)/amd64", ["windows/amd64//10.0.1"], False, []),
+        (
+            "windows(10.0.1)/amd64",
+            ["windows/amd64//10.0.2"],
+            False,
+            ['Requested platform "windows(10.0.1)/amd64" does not match result platform "windows(10.0.2)/amd64"'],
+        ),
         (
             "linux/amd64,linux/arm64",
             ["linux/amd64"],

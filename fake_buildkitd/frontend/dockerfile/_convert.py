@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from fake_buildkitd.frontend.dockerfile import _commands as ins
 from fake_buildkitd.frontend.dockerfile import _linter as rules
 from fake_buildkitd.frontend.dockerfile import _validate as validate
-from fake_buildkitd.frontend.dockerfile._dispatch import DispatchOpt, dispatch, location
+from fake_buildkitd.frontend.dockerfile._dispatch import DispatchOpt, dispatch, location, set_workdir
 from fake_buildkitd.frontend.dockerfile._epoch import stage_source
 from fake_buildkitd.frontend.dockerfile._image import Image, empty_image, read_image
 from fake_buildkitd.frontend.dockerfile._instructions import parse_command, parse_instructions
@@ -333,7 +333,8 @@ class Converter:
         try:
             return platforms.parse(expansion.result), set(expansion.matched)
         except BuildkitError as err:
-            failed = self._suggest_any(err, expansion.unmatched)
+            located = with_location(err, stage.location)
+            failed = self._suggest_any(located, expansion.unmatched)
             wrapped = wrap(failed, f"failed to parse platform {stage.platform}")
             placed = with_location(wrapped, stage.location)
             raise placed from placed.__cause__
@@ -547,7 +548,8 @@ class Converter:
         for entry in config.env:
             key, _, value = entry.partition("=")
             state.set_env(key, value)
-        state.directory = config.working_dir or "/"
+        if config.working_dir:
+            set_workdir(state, config.working_dir, platform.os)
         for step in state.commands:
             try:
                 dispatch(state, step, opt)

@@ -12,15 +12,15 @@ from fake_buildkitd.frontend.dockerfile._dispatch import DispatchOpt, expanded_n
 from fake_buildkitd.frontend.dockerfile._gitref import GitRef, is_git, is_web, parse_git_ref, web_file_name
 from fake_buildkitd.frontend.dockerfile._linter import Linter
 from fake_buildkitd.frontend.dockerfile._state import ConvertError, StageState
-from fake_buildkitd.frontend.dockerfile._text import join, normalize_path
 from fake_buildkitd.store._glob import contains_wildcards
 from pybuildkit import identity
 from pybuildkit.client import llb
-from pybuildkit.golang.errors import BuildkitError
+from pybuildkit.golang.errors import BuildkitError, wrap
 from pybuildkit.golang.strconv import NumError, parse_uint, quote
 from pybuildkit.third_party.opencontainers import digest
 from pybuildkit.third_party.patternmatcher import PatternMatcher
 from pybuildkit.third_party.platforms import Platform
+from pybuildkit.util import system
 
 
 def dispatch_copy(
@@ -57,10 +57,13 @@ class _Copy:
         self.lint = lint
         self.add = command if isinstance(command, ins.AddCommand) else None
         self.action: llb.FileAction | None = None
+        self.os = ""
 
     def run(self) -> None:
         state, command = self.state, self.command
-        dest = normalize_path(state.directory, command.dest if command.dest not in (".", "") else "./", True)
+        platform = state.platform or self.opt.target_platform
+        self.os = platform.os
+        dest = self._destination(command.dest)
         options: list[llb.CopyOption] = []
         if command.chown:
             options.append(llb.with_user(command.chown))
@@ -68,7 +71,6 @@ class _Copy:
             options.append(llb.with_exclude_patterns(command.excludes))
         mode = _chmod(command.chmod) if command.chmod else None
         self._check_checksum()
-        platform = state.platform or self.opt.target_platform
         text = expanded_name(self.opt.lex, command.code, state.env)
         name = state.prefix(text, platform)
         for path in command.sources:
@@ -84,6 +86,23 @@ class _Copy:
         assert self.action is not None
         self._apply(self.action, name, text, platform)
         state.image.commit(self._message(), layer=True, with_state=True, epoch=state.epoch)
+
+    def _destination(self, path: str) -> str:
+        """Where to copy to: an absolute path with a trailing "/" or "/." kept."""
+        try:
+            path = system.check_system_drive_and_remove_drive_letter(path, self.os, True)
+        except BuildkitError as err:
+            raise wrap(err, "removing drive letter") from err
+        if system.is_abs(path, self.os):
+            return system.normalize_path("/", path, self.os, True)
+        return system.normalize_path(self.state.directory, "./" if path in (".", "") else path, self.os, True)
+
+    def _normal(self, path: str) -> str:
+        """A source as an absolute path."""
+        try:
+            return system.normalize_path("/", path, self.os, False)
+        except BuildkitError as err:
+            raise wrap(err, "removing drive letter") from err
 
     def _check_checksum(self) -> None:
         if self.add is None or not self.add.checksum:
@@ -107,10 +126,11 @@ class _Copy:
         if self.command.parents:
             parent, pivot, pattern = path.partition("/./")
             path, pattern = (parent, pattern) if pivot else ("/", path)
-            pattern = normalize_path("/", pattern, False)
+            pattern = self._normal(pattern)
             patterns = [pattern.removeprefix("/")]
             if not contains_wildcards(path.encode()) and not contains_wildcards(pattern.encode()):
-                required = [normalize_path("/", join(path, pattern), False)]
+                required = [self._normal(system.join(path, pattern))]
+        path = self._normal(path)
         unpack = self.add is not None
         if self.add is not None and self.add.unpack is not None:
             unpack = self.add.unpack
@@ -125,7 +145,7 @@ class _Copy:
             allow_wildcard=True,
             allow_empty_wildcard=True,
         )
-        self._append(self.source, normalize_path("/", path, False), dest, [info, *options])
+        self._append(self.source, path, dest, [info, *options])
 
     def _git(self, git: GitRef, name: str, dest: str, mode: llb.ChmodOpt | None, options: list[llb.CopyOption]) -> None:
         add = self.add
@@ -162,13 +182,17 @@ class _Copy:
         platform: Platform,
     ) -> None:
         data = content.data.encode("utf-8", "surrogateescape")
+        try:
+            path = system.check_system_drive_and_remove_drive_letter(content.path, self.os, False)
+        except BuildkitError as err:
+            raise wrap(err, "removing drive letter") from err
         source = llb.scratch().file(
-            llb.mkfile(content.path, 0o644, data),
+            llb.mkfile(path, 0o644, data),
             llb.with_custom_name("[internal] preparing inline document"),
             llb.platform(platform),
         )
         info = llb.CopyInfo(mode=mode, create_dest_path=True)
-        self._append(source, content.path, dest, [info, *options])
+        self._append(source, path, dest, [info, *options])
 
     def _apply(self, action: llb.FileAction, name: str, text: str, platform: Platform) -> None:
         state = self.state

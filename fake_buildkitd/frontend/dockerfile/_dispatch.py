@@ -24,13 +24,14 @@ from fake_buildkitd.frontend.dockerfile._outline import Known, Service
 from fake_buildkitd.frontend.dockerfile._runflags import Mount
 from fake_buildkitd.frontend.dockerfile._shell import Lex, ShellError
 from fake_buildkitd.frontend.dockerfile._state import ConvertError, StageCommand, StageState
-from fake_buildkitd.frontend.dockerfile._text import join, normalize_path
+from fake_buildkitd.frontend.dockerfile._text import join
 from pybuildkit.client import llb
-from pybuildkit.golang.errors import BuildkitError
+from pybuildkit.golang.errors import BuildkitError, wrap
 from pybuildkit.golang.strconv import parse_int, quote
 from pybuildkit.solver.pb import ops_pb2 as pb
 from pybuildkit.third_party.patternmatcher import PatternMatcher
 from pybuildkit.third_party.platforms import Platform
+from pybuildkit.util import system
 
 
 @dataclass(frozen=True)
@@ -198,22 +199,28 @@ def _capture_service(state: StageState, mount: Mount, command: ins.RunCommand) -
 
 
 def _with_shell(state: StageState, args: Sequence[str]) -> list[str]:
-    return [*(state.image.config.shell or ["/bin/sh", "-c"]), " ".join(args)]
+    usual = ["cmd", "/S", "/C"] if state.image.platform.os == "windows" else ["/bin/sh", "-c"]
+    return [*(state.image.config.shell or usual), " ".join(args)]
 
 
-def set_workdir(state: StageState, path: str) -> str:
-    """Change a stage's working directory; the new one."""
-    directory = normalize_path(state.image.config.working_dir, path, False)
-    state.image.config.working_dir = state.directory = directory
-    return directory
+def set_workdir(state: StageState, path: str, os: str) -> str:
+    """Change a stage's working directory; the new one, with slashes on every system."""
+    try:
+        directory = system.normalize_workdir(state.image.config.working_dir, path, os)
+    except BuildkitError as err:
+        raise wrap(err, "normalizing workdir") from err
+    state.image.config.working_dir = directory
+    state.directory = system.to_slash(directory, os)
+    return state.directory
 
 
 def _workdir(state: StageState, command: ins.WorkdirCommand, opt: DispatchOpt, lint: Linter) -> None:
-    if not state.workdir_set and not command.path.startswith("/"):
+    platform = state.platform or opt.target_platform
+    if not state.workdir_set and not system.is_abs(command.path, platform.os):
         message = f"Relative workdir {quote(command.path)} can have unexpected results if the base image changes"
         lint.run(rules.WORKDIR_RELATIVE_PATH, command.location, message)
     state.workdir_set = True
-    directory = set_workdir(state, command.path)
+    directory = set_workdir(state, command.path, platform.os)
     if directory == "/":
         _commit(state, f"WORKDIR {directory}")
         return
@@ -222,7 +229,6 @@ def _workdir(state: StageState, command: ins.WorkdirCommand, opt: DispatchOpt, l
         options.append(llb.with_user(state.image.config.user))
     if state.epoch is not None:
         options.append(llb.with_created_time(state.epoch * 1_000_000_000))
-    platform = state.platform or opt.target_platform
     name = state.prefix(expanded_name(opt.lex, command.code, state.env), platform)
     state.state = state.state.file(
         llb.mkdir(directory, 0o755, *options),

@@ -1,7 +1,6 @@
 """Small text rules of Go that the Dockerfile grammar depends on: white space, cleaned paths, suggestions.
 
-Mirrors unicode.IsSpace, path.Clean, path.Join, util/suggest/error.go and util/system/path.go (Linux rules
-only), v0.32.2.
+Mirrors unicode.IsSpace, path.Clean, path.Join and util/suggest/error.go, v0.32.2.
 """
 
 from __future__ import annotations
@@ -40,24 +39,6 @@ def join(*parts: str) -> str:
     """Go's path.Join: the non-empty parts joined by slashes and cleaned, "" when all are empty."""
     kept = [part for part in parts if part]
     return clean("/".join(kept)) if kept else ""
-
-
-def normalize_path(parent: str, path: str, keep_slash: bool) -> str:
-    """An absolute path; a trailing "/" or "/." of the input stays where `keep_slash` asks for it."""
-    origin = path
-    parent = parent or "/"
-    if not parent.startswith("/"):
-        parent = join("/", parent)
-    if not path:
-        path = parent
-    if not path.startswith("/"):
-        path = join(parent, path)
-    if keep_slash:
-        if origin.endswith("/") and not path.endswith("/"):
-            path += "/"
-        elif origin.endswith("/."):
-            path = (path if path == "/" else path + "/") + "."
-    return path
 
 
 def distance(left: str, right: str) -> int:

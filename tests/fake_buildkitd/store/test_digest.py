@@ -23,6 +23,12 @@ def sample() -> Tree:
     return tree
 
 
+def dangle(tree: Tree) -> None:
+    tree.put(b"/d/nope", Node(st.S_IFLNK | 0o777, link=b"none"))
+    tree.put(b"/nope", Node(st.S_IFLNK | 0o777, link=b"none"))
+    tree.mkdir(b"/empty", 0o755, 7)
+
+
 def touch(tree: Tree) -> None:
     tree.own(b"/d/c.txt").mtime = 99
     tree.own(b"/d").mtime = 99
@@ -89,3 +95,51 @@ def test_selectors(selector: Selector, changes: list[Callable[[Tree], None]]) ->
 def test_not_found(selector: Selector) -> None:
     with pytest.raises(ContentNotFoundError, match='"/none": not found'):
         selected_digest(sample().freeze(), selector)
+
+
+@pytest.mark.parametrize(
+    ("selector", "text"),
+    [
+        (Selector(b"/n*", wildcard=True, follow_links=True), '"/nope": not found'),
+        (Selector(b"/", include=("nope",), follow_links=True), '"/nope": not found'),
+        (Selector(b"/d/n*", wildcard=True, follow_links=True), '"/d/nope": not found'),
+        (Selector(b"/a.txt/x"), '"/a.txt/x": not found'),
+        (Selector(b"/n*", wildcard=True), ""),
+        (Selector(b"/", include=("d/nope",), follow_links=True), ""),
+        (Selector(b"/d*", wildcard=True, follow_links=True), ""),
+    ],
+)
+def test_links_to_nothing(selector: Selector, text: str) -> None:
+    """Only those that are matched themselves are followed, not what lies in a directory."""
+    tree = sample()
+    dangle(tree)
+    if not text:
+        assert selected_digest(tree.freeze(), selector)
+        return
+    with pytest.raises(ContentNotFoundError, match=text):
+        selected_digest(tree.freeze(), selector)
+
+
+@pytest.mark.parametrize("selector", [Selector(b"/e*", wildcard=True), Selector(b"/empty", exclude=("x",))])
+def test_an_empty_directory_counts(selector: Selector) -> None:
+    tree = sample()
+    dangle(tree)
+    before = selected_digest(tree.freeze(), selector)
+    tree.own(b"/empty").mode = st.S_IFDIR | 0o700
+    assert selected_digest(tree.freeze(), selector) != before
+
+
+@pytest.mark.parametrize(
+    ("selector", "other", "same"),
+    [
+        (Selector(b"/d/c*", wildcard=True), Selector(b"/moved/c*", wildcard=True), True),
+        (Selector(b"/d/e", exclude=("x",)), Selector(b"/moved/e", exclude=("x",)), True),
+        (Selector(b"/d/*", wildcard=True), Selector(b"/*/*", wildcard=True), False),
+    ],
+)
+def test_where_it_lies_does_not_count(selector: Selector, other: Selector, same: bool) -> None:
+    tree = sample()
+    before = selected_digest(tree.freeze(), selector)
+    tree.put(b"/moved", tree.must_lstat(b"/d"))
+    tree.remove(b"/d")
+    assert (selected_digest(tree.freeze(), other) == before) is same
