@@ -182,6 +182,7 @@ class Forwarder:
 
     async def _tree(self, ctx: Context, ref_id: str) -> Tree:
         snapshot = await self._snapshot(ctx, ref_id)
+        self.job.solver.assembly.read(snapshot)
         return Tree(snapshot.root if snapshot is not None else None)
 
     async def read_file(self, ctx: Context, request: pb.ReadFileRequest) -> pb.ReadFileResponse:

@@ -176,6 +176,7 @@ class Job:
 
         path = name.encode("utf-8", "surrogateescape")
         snapshot = await ref.result(ctx) if ref is not None else None
+        self.solver.assembly.read(snapshot)
         tree = Tree(snapshot.root if snapshot is not None else None)
         node = tree.stat(clean(path))
         if node is None:
@@ -419,6 +420,7 @@ class Job:
                 lambda: self.sources.authorizer,
                 self._inline_cache(result),
                 await self._attestations(result),
+                self.solver.assembly.read,
             )
             if exporters or wanted
             else None

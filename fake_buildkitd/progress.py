@@ -216,6 +216,16 @@ class VertexWriter:
 
         return report
 
+    def again(self, action: str) -> None:
+        """Tell of work on the vertex after its end; as BuildKit does, without the vertex's inputs."""
+        item_id, started = self.progress.new_id(), self.progress.clock()
+        vertex = replace(self.vertex, inputs=[], started=started, completed=None, cached=False, error="")
+        self.progress.write(item_id, vertex)
+        status = VertexStatus(id=action, vertex=vertex.digest, name=action, started=started)
+        completed = self.progress.clock()
+        self.progress.write(self._key(action), replace(status, completed=completed))
+        self.progress.write(item_id, replace(vertex, completed=completed))
+
     def one_off(self, item_id: str) -> Callable[[], None]:
         """Tell of one piece of work; the function that is returned tells that it is done."""
         key = self._key(item_id)

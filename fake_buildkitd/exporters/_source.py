@@ -61,6 +61,7 @@ class ExportContext:
     authorizer: Callable[[], Authorizer] | None = None
     inline_cache: InlineCache | None = None
     attestations: Mapping[str, Sequence[Attestation]] = field(default_factory=dict)
+    read: Callable[[Snapshot], None] = lambda snapshot: None
 
     async def caller(self, ctx: Context) -> Caller:
         """The client's session, waited for for 5 s at most."""

@@ -63,6 +63,9 @@ class _TreeExporter:
             if epoch is not None:
                 stat.mod_time = epoch * 1_000_000_000
 
+        snapshot, _ = source.find(name)
+        if snapshot is not None:
+            source.read(snapshot)
         fs: fsutil.FS = TreeFS(source.store, source.root(name), change)
         attested = source.attestations.get(name or source.image_platforms()[0].id) if source.attestations else None
         return (self._attested(source, name, fs, attested, epoch) if attested else fs), epoch

@@ -17,13 +17,14 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import posixpath
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Protocol
 
 from fake_buildkitd.errors import ContentCacheError, OpError, UnsupportedError
 from fake_buildkitd.progress import Progress, VertexWriter
+from fake_buildkitd.solver._assembly import Assembly
 from fake_buildkitd.solver._build import Nesting, definition_input, nested_graph
 from fake_buildkitd.solver._fileop import output_bases, selectors, solve_file_op
 from fake_buildkitd.solver._graph import Edge, Vertex, walk
@@ -176,6 +177,7 @@ class JobSolver:
         self._writers: dict[str, VertexWriter] = {}
         self._nothing: Snapshot | None = None
         self._nesting = Nesting()
+        self.assembly = Assembly(store)
         self._ctx, self._cancel = context.with_cancel(context.background())
 
     async def solve(self, ctx: Context, edge: Edge) -> Snapshot | None:
@@ -334,7 +336,9 @@ class JobSolver:
 
     async def _file(self, ctx: Context, vertex: Vertex, inputs: list[tuple[Result, int]]) -> Result:
         reads = selectors(vertex.op.file, len(inputs))
-        await self._need(ctx, (inputs[position][0] for position in reads if reads[position] is not None))
+        read = [inputs[position] for position in reads if reads[position] is not None]
+        await self._need(ctx, (result for result, _ in read))
+        self._assemble(read)
         key = self._file_key(vertex, inputs)
 
         def run() -> Roots:
@@ -379,6 +383,7 @@ class JobSolver:
         if known is not None:
             return known
         await self._need_all(ctx, inputs)
+        self._assemble(inputs)
         done = writer.start()
         try:
             result, index = inputs[definition_input(op, len(inputs))]
@@ -408,20 +413,36 @@ class JobSolver:
         """The layers of a merge or difference."""
         op, trees = vertex.op, [result.snapshots[index] for result, index in inputs]
         if op.HasField("merge"):
-            return merge_steps(self.store, [trees[each.input] for each in op.merge.inputs])
-        lower, upper = op.diff.lower.input, op.diff.upper.input
-        below, above = trees[lower] if lower != -1 else None, trees[upper] if upper != -1 else None
+            return merge_steps(self.store, trees)
+        rest = iter(trees)
+        below = self._side(op.diff.lower.input, "lower", rest, len(trees))
+        above = self._side(op.diff.upper.input, "upper", rest, len(trees))
         if above is None and below is not None:
             if self._nothing is None:
                 self._nothing = self.store.commit(empty_root(), vertex.name, "internal")
             above = self._nothing
         return diff_steps(self.store, below, above)
 
+    def _assemble(self, inputs: Iterable[tuple[Result, int]]) -> None:
+        """Note that the trees of inputs are read."""
+        for result, index in inputs:
+            self.assembly.read(result.snapshots[index])
+
     async def _need_all(self, ctx: Context, inputs: list[tuple[Result, int]]) -> None:
         """Make sure that all inputs have their trees, and show those that were kept."""
         await self._need(ctx, (result for result, _ in inputs))
         for result, _ in inputs:
             result.use()
+
+    @staticmethod
+    def _side(index: int, name: str, rest: Iterator[Snapshot | None], count: int) -> Snapshot | None:
+        """One side of a difference: the next of its inputs, whatever index it names."""
+        if index == -1:
+            return None
+        try:
+            return next(rest)
+        except StopIteration:
+            raise BuildkitError(f"invalid {name} input index {count} for diff op with {count} inputs") from None
 
     async def _cached(
         self,
@@ -442,6 +463,8 @@ class JobSolver:
             if known is not None:
                 return known
             await self._need_all(self._ctx, inputs)
+            if vertex.op.HasField("file"):
+                self._assemble(inputs)
             done = writer.start()
             try:
                 roots = await context.run(self._ctx, asyncio.to_thread(run))
@@ -482,10 +505,13 @@ class JobSolver:
 
     def _note_steps(self, vertex: Vertex, inputs: list[tuple[Result, int]], snapshots: list[Snapshot]) -> None:
         """Note for new trees which layers they are made of."""
-        if not vertex.op.HasField("file"):
-            set_steps(self.store, snapshots[0], self._op_steps(vertex, inputs))
-            return
         trees = [result.snapshots[index] for result, index in inputs]
+        if not vertex.op.HasField("file"):
+            steps = self._op_steps(vertex, inputs)
+            set_steps(self.store, snapshots[0], steps)
+            self.assembly.postpone(vertex.op, trees, steps, snapshots[0])
+            self.assembly.add(snapshots[0], self._writers[vertex.digest])
+            return
         for base, snapshot in zip(output_bases(vertex.op.file, len(inputs)), snapshots, strict=True):
             parent = trees[base] if base != -1 else None
             step = (parent.id if parent is not None else "", snapshot.id)
@@ -498,6 +524,7 @@ class JobSolver:
         found = [self.store.cached(name) for name in _names(vertex, key)]
         if not found or not all(found):
             return None
+        self.assembly.add(found[0], self._writers[vertex.digest])
         return Result(list(found), key, load=lambda: self._writers[vertex.digest].start(cached=True)(None))
 
 
