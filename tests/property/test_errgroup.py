@@ -200,7 +200,11 @@ def test_cancelling_wait_ends_after_all_tasks_and_leaves_none(scene: Scene, mome
     cancelled, outcome = virtual_clock.run_with_outcome(scenario())
     if cancelled and len(seen.started) == len(scene.plans):
         assert seen.ended.keys() == seen.started.keys()
+        assert max(seen.ended.values()) <= moment, "the tasks are cancelled with the wait"
         assert outcome.left_over == []
+        if scene.derived:
+            assert seen.cancelled_at is not None
+            assert seen.cancelled_at <= moment
 
 
 class GroupMachine(RuleBasedStateMachine):
