@@ -54,6 +54,7 @@ class Control:
         workers: what is told of this daemon.
         script: gives the script of a build, or None for a real one.
         before: called before every call.
+        session_seconds: how long a session stays open on this side after the client's end.
     """
 
     def __init__(
@@ -64,6 +65,7 @@ class Control:
         workers: Callable[[], list[worker_pb2.WorkerRecord]],
         script: Callable[[pb.SolveRequest], Script | None] = lambda request: None,
         before: Before | None = None,
+        session_seconds: float = 0.0,
     ) -> None:
         self._options = options
         self._gateway = gateway
@@ -71,6 +73,7 @@ class Control:
         self._workers = workers
         self._script = script
         self._before = before
+        self._session_seconds = session_seconds
         self._active: dict[str, AnyJob] = {}
         self._finished: OrderedDict[str, AnyJob] = OrderedDict()
         self._changed: set[asyncio.Future[None]] = set()
@@ -132,7 +135,7 @@ class Control:
                 if record is not None:
                     await self._remember(job, record)
             finally:
-                self._forget(job, keep=record is None)
+                self._forget(job, keep=record is None or isinstance(job, ScriptedJob))
 
     async def _remember(self, job: AnyJob, record: pb.BuildHistoryRecord) -> None:
         record.ExporterResponse.update(job.metadata)
@@ -143,7 +146,9 @@ class Control:
         await self._history.completed(record, statuses, _failure(job.error))
 
     def _forget(self, job: AnyJob, keep: bool) -> None:
-        """Take a build off those that run; one without a record is kept for a while, for clients that ask of it."""
+        """Take a build off those that run; for clients that ask of it, one without a record, or with a script, is kept
+        for a while.
+        """
         self._active.pop(job.id, None)
         if keep:
             self._finished[job.id] = job
@@ -190,7 +195,10 @@ class Control:
         async def emit(status: SolveStatus) -> None:
             await stream.send_many(marshal(status))
 
-        await found.progress.read(stream.ctx, emit)
+        if isinstance(found, ScriptedJob):
+            await found.progress.follow(stream.ctx, emit)
+        else:
+            await found.progress.read(stream.ctx, emit)
 
     async def _send_timestamp(self, stream: ServerStream[Req, Resp]) -> None:
         await stream.send_header([(_TIMESTAMP_KEY, gotime.rfc3339_nano(self._options.clock()))])
@@ -207,6 +215,9 @@ class Control:
         finally:
             closed.cancel()
             await asyncio.gather(closed, return_exceptions=True)
+            if self._session_seconds and hijacked.at_end:
+                with contextlib.suppress(context.CanceledError):
+                    await context.run(stream.ctx, asyncio.sleep(self._session_seconds))
             await hijacked.close()
 
     async def list_workers(self, ctx: Context, request: pb.ListWorkersRequest) -> pb.ListWorkersResponse:

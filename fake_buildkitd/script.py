@@ -11,7 +11,8 @@ A script is a list of steps that a build goes through, in order:
 
 At the end of its steps a build ends with the script's response. The gateway of such a build answers Ping, Solve and
 Return with empty results at once. `Script.before` runs before every call to the daemon, by the method's name
-("Solve", "LLBBridge.Solve", "Status", "Session", …), and may wait or raise.
+("Solve", "LLBBridge.Solve", "Status", "Session", …), and may wait or raise. When the build has ended, each of its
+Status calls goes through the steps of `Script.late`, of which it knows Send, Delay, Hang and EndStatus.
 """
 
 from __future__ import annotations
@@ -80,11 +81,15 @@ class Script:
         steps: in order.
         response: what the client is told at the end.
         before: called before every call of the daemon's services.
+        late: what a Status call still does after the build's end; not after an `EndStatus` among the steps.
+        session_seconds: how long the daemon keeps its end of a session open after the client's.
     """
 
     steps: Sequence[Step] = ()
     response: Mapping[str, str] = field(default_factory=dict)
     before: Before | None = None
+    late: Sequence[Step] = ()
+    session_seconds: float = 0.0
 
 
 class ScriptedJob:
@@ -110,7 +115,7 @@ class ScriptedJob:
         self.id = request.Ref
         self.request = request
         self.session_id = request.Session
-        self.progress = ScriptedProgress()
+        self.progress = ScriptedProgress(script.late)
         self.started = clock()
         self.completed: int | None = None
         self.error: BaseException | None = None
@@ -138,7 +143,7 @@ class ScriptedJob:
             raise
         finally:
             self.completed = self._clock()
-            self.progress.close(None)
+            self.progress.finish()
             self._cancel()
 
     async def _step(self, step: Step) -> None:
@@ -160,9 +165,15 @@ class ScriptedJob:
 
 
 class ScriptedProgress:
-    """The statuses of a scripted build, exactly as they were given."""
+    """The statuses of a scripted build, exactly as they were given.
 
-    def __init__(self) -> None:
+    Args:
+        late: the steps of each reader after the build's end.
+    """
+
+    def __init__(self, late: Sequence[Step] = ()) -> None:
+        self._late = late
+        self._is_over = False
         self._statuses: list[SolveStatus] = []
         self._waiters: set[asyncio.Future[None]] = set()
         self._closed = False
@@ -179,6 +190,12 @@ class ScriptedProgress:
             self._closed = True
             self._error = error
             self._wake()
+
+    def finish(self) -> None:
+        """The build is over."""
+        if not self._closed:
+            self._is_over = True
+            self.close(None)
 
     def _wake(self) -> None:
         for waiter in self._waiters:
@@ -202,3 +219,21 @@ class ScriptedProgress:
                 self._waiters.discard(waiter)
         if self._error is not None:
             raise self._error
+
+    async def follow(self, ctx: Context, emit: Callable[[SolveStatus], Awaitable[None]]) -> None:
+        """As `read`, and then what is told after the build's end."""
+        await self.read(ctx, emit)
+        for step in self._late if self._is_over else ():
+            if isinstance(step, Send):
+                await emit(step.status)
+            elif isinstance(step, Delay):
+                await context.run(ctx, asyncio.sleep(step.seconds))
+            elif isinstance(step, EndStatus):
+                if step.error is not None:
+                    raise step.error
+                return
+            elif isinstance(step, Hang):
+                await ctx.done()
+                ctx.raise_if_done()
+            else:
+                raise TypeError(f"{step} is nothing that a Status call can do")

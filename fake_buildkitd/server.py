@@ -72,10 +72,11 @@ class Daemon:
         self.options = JobOptions(self.store, self.manager, self._worker_id, clock=clock)
         self.options.frontends["dockerfile.v0"] = dockerfile_frontend  # type: ignore[assignment]  # a Job is the bridge
         before = script.before if isinstance(script, Script) else None
+        linger = script.session_seconds if isinstance(script, Script) else 0.0
         gateway = Gateway(self.workers, before)
         history = History(os.path.join(state, "history") if state is not None else None, clock)
         self.content = AllBlobs([history.blobs])
-        self.control = Control(self.options, gateway, history, self.workers, _chooser(script), before)
+        self.control = Control(self.options, gateway, history, self.workers, _chooser(script), before, linger)
         self.server = Server(to_status=to_status)
         self.control.register(self.server)
         gateway.register(self.server)

@@ -137,10 +137,11 @@ class Session:
         self._closing = True
         if self._finished is None or self._finished.is_set():
             return
-        if self._stream is not None:
-            await self._stream.close()
         try:
-            await asyncio.wait_for(self._finished.wait(), _CLOSE_SECONDS)
+            async with asyncio.timeout(_CLOSE_SECONDS):
+                if self._stream is not None:
+                    await self._stream.close()
+                await self._finished.wait()
         except TimeoutError:
             pass  # cut below: a daemon that never ends its side is not waited for
         if self._cancel is not None:

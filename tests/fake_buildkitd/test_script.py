@@ -85,6 +85,34 @@ async def test_status_ends_with_an_error() -> None:
     assert "no more of it" in str(built.error)
 
 
+def test_statuses_go_on_after_the_build() -> None:
+    late: list[Step] = [Delay(2), Send(SolveStatus(logs=[LOG])), Hang()]
+    script = Script([Send(SolveStatus(vertexes=[STEP]))], response={"key": "value"}, late=late)
+    built, outcome = virtual_clock.run_with_outcome(play(script))
+    assert built.response is not None
+    assert built.names() == ["a step"]
+    assert [log.data for status in built.statuses for log in status.logs] == [b"hello\n"]
+    assert outcome.seconds == pytest.approx(5, abs=0.1), "a client waits so long for a Status call"
+
+
+async def test_statuses_end_with_an_error_after_the_build() -> None:
+    error = RpcError(Code.INTERNAL, "no more of it")
+    built = await play(Script(late=[Send(SolveStatus(vertexes=[STEP])), EndStatus(error)]))
+    assert built.names() == ["a step"]
+    assert "no more of it" in str(built.error)
+
+
+@pytest.mark.parametrize(("session_seconds", "waited"), [(0.0, 0.0), (1.5, 1.5), (60.0, 2.0)])
+def test_session_that_the_daemon_keeps(session_seconds: float, waited: float) -> None:
+    async def look(_: Context, caller: Caller) -> None:
+        caller.shared_key()
+
+    script = Script([Call(look), Delay(3)], session_seconds=session_seconds)
+    built, outcome = virtual_clock.run_with_outcome(play(script))
+    assert built.error is None
+    assert outcome.seconds == pytest.approx(3 + waited, abs=0.1)
+
+
 async def test_calls_get_the_session() -> None:
     seen: list[str] = []
 

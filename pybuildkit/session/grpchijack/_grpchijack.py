@@ -98,6 +98,11 @@ class HijackedStream:
         self.closed = asyncio.Event()
         """Set once `close` was called on this end."""
 
+    @property
+    def at_end(self) -> bool:
+        """Whether the other end has half-closed the call, and all of it was received."""
+        return self._eof
+
     async def read(self, n: int) -> bytes:
         """Up to `n` bytes; b"" when the other end has half-closed the call."""
         async with self._reading:
