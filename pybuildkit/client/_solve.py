@@ -296,7 +296,7 @@ class _Run:
                 answer = await self._client.unary(self._solve_ctx, control.SOLVE, request)
             except BuildkitError as err:
                 failure = errors.wrap(err, "failed to solve")
-                if not self._ctx.is_done():
+                if self._ctx.cause() is self._outer.cause():  # no other task has failed
                     self._failure = failure
                 raise failure from err
             self._response = SolveResponse(exporter_response=dict(answer.ExporterResponse))

@@ -42,6 +42,7 @@ from pybuildkit.golang.context import Context
 from pybuildkit.rpc import Buffer, ByteStream, Endpoint
 from pybuildkit.rpc._io import socket_stream
 from pybuildkit.util import bklog
+from pybuildkit.util.progress import _sink
 from pybuildkit.util.progress.progressui import _display
 from tests import virtual_clock
 from tests.cmd.buildctl.streams import Recorder
@@ -102,6 +103,7 @@ class Seen:
         signalled, lost, deaf: when it got a signal, when its connection broke, and when it noticed that nobody reads
             standard error; None for never.
         last_heard: when the daemon had last sent anything before the connection broke.
+        writing: how long all slow writes took together.
         is_read: whether standard error was read to the end.
         arrived: the statuses that the client has taken from the daemon.
         tasks: the client's tasks that were left.
@@ -117,6 +119,7 @@ class Seen:
     lost: float | None = None
     deaf: float | None = None
     last_heard: float = 0.0
+    writing: float = 0.0
     is_read: bool = True
     arrived: list[SolveStatus] = field(default_factory=list)
     tasks: list[str] = field(default_factory=list)
@@ -223,6 +226,7 @@ def play(
     script: Script | None,
     actions: Sequence[tuple[float, Action]] = (),
     fault: Fault | None = None,
+    write_seconds: tuple[float, float] = (0.0, 0.0),
 ) -> Seen:
     """Run `build` with the arguments against a daemon that follows the script.
 
@@ -231,6 +235,7 @@ def play(
         script: what the daemon does; None for a daemon that really builds.
         fault: what happens to the connection.
         actions: what else happens, and when, unless the command has ended by then.
+        write_seconds: how long a write to standard error takes, and one to the trace.
     """
     seen = Seen()
     before = open_descriptors()
@@ -242,6 +247,8 @@ def play(
             virtual_clock.run(_main(c, Run(seen, stderr, fault), script, actions))
 
         stack.enter_context(mock.patch.object(_build, "build_action", action))
+        if any(write_seconds):
+            stack.enter_context(_slow_writes(seen, stderr.fd, write_seconds))
         stdout = Recorder(1)
         argv = [arg.replace("{trace}", f"/proc/self/fd/{trace.fd}") for arg in argv]
         try:
@@ -326,6 +333,39 @@ def _surroundings(seen: Seen) -> Iterator[None]:
             for number, handler in handlers.items():
                 if signal.getsignal(number) != handler:
                     signal.signal(number, handler)
+
+
+@contextmanager
+def _slow_writes(seen: Seen, stderr: int, seconds: tuple[float, float]) -> Iterator[None]:
+    """Let every write of progress that takes time block for so long; first standard error, then everything else."""
+    in_thread, is_writable = _sink._in_thread, _sink.Sink._is_writable
+
+    def duration(sink: _sink.Sink) -> float:
+        return seconds[_sink.descriptor(sink._out) != stderr]
+
+    def blocks(sink: _sink.Sink) -> bool:
+        return not duration(sink) and is_writable(sink)
+
+    def slowly(write: Any, pieces: Sequence[_sink.Piece]) -> asyncio.Future[None]:
+        if not (takes := duration(write.__self__)):
+            return in_thread(write, pieces)
+        loop = asyncio.get_running_loop()
+        written: asyncio.Future[None] = loop.create_future()
+
+        def finish() -> None:
+            try:
+                write(pieces)
+            except Exception as err:
+                written.set_exception(err)
+            else:
+                written.set_result(None)
+
+        seen.writing += takes
+        loop.call_later(takes, finish)
+        return written
+
+    with mock.patch.object(_sink, "_in_thread", slowly), mock.patch.object(_sink.Sink, "_is_writable", blocks):
+        yield
 
 
 def _tap(stream: Any, seen: Seen) -> None:

@@ -14,6 +14,10 @@ its own, in powers of two, so that all sums are exact and differ.
     a connection that ends or babbles       at once                          … Unavailable …
     one that says nothing                   15 s after its last word         … keepalive ping failed …
     nobody reads standard error             when something is written        (nowhere to say it)
+    an export that never came, or broke     at the end                       … no whole tar export · failed to export …
+
+What the daemon still tells after the build's end, and for how long it keeps its end of the session open, is drawn
+too, and so are a standard error and a trace that take their time for every write.
 """
 
 from __future__ import annotations
@@ -22,7 +26,9 @@ import asyncio
 import re
 import signal
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Any
 
 from hypothesis import strategies as st
 
@@ -40,6 +46,11 @@ from tests.property.command import Action, Run, Seen
 
 BEGIN = 1_700_000_000_000_000_000
 TAR = b"tar" * 1000
+FULL = "no space left on device"
+WRITE_SECONDS = 0.5
+"""How long a slow write takes."""
+GIVE_UP_SECONDS = 0.7
+CLOSE_SECONDS = 2.0
 LAST_SIGNAL = 40.0
 GATEWAY_SECONDS = 5.0
 GATEWAY_WAIT_SECONDS = 3.0
@@ -60,13 +71,18 @@ _CODES = (Code.INTERNAL, Code.UNAVAILABLE, Code.CANCELLED, Code.UNKNOWN, Code.PE
 # Longest delay of a call in seconds: a daemon gives the gateway's calls 3 s and Status 6 s to see their Solve.
 _CALLS = {LIST: 4, SOLVE: 2, STATUS: 3, SESSION: 3, PING: 3, BRIDGE: 3, RETURN: 3}
 _FRACTIONS = {name: 2.0 ** -(6 + number) for number, name in enumerate(_CALLS)}
-_FRACTIONS |= {"status": 0.0, "export": 0.0, "end status": 0.0, "fail status": 2.0**-3, "end session": 2.0**-4}
+_EXPORTS = ("export", "half export", "blind export")
+_FRACTIONS |= {"status": 0.0, "end status": 0.0, "fail status": 2.0**-3, "end session": 2.0**-4}
+_FRACTIONS |= dict.fromkeys(_EXPORTS, 0.0)
 _END_FRACTION = 2.0**-5
+_LATE_FRACTION = 2.0**-13
 
 
 @dataclass(frozen=True)
 class Act:
-    """A step of the build: "status", "end status", "fail status", "end session" or "export", after some seconds."""
+    """A step of the build, after some seconds: "status", "end status", "fail status", "end session", "export", "half
+    export" (which the daemon breaks off) or "blind export" (which it takes for good whatever became of it).
+    """
 
     kind: str
     seconds: int
@@ -94,6 +110,11 @@ class Scene:
         progress: how progress is shown.
         trace: where the trace goes: "pipe", "file", "full" (a full disk) or "none".
         response: what the build answers.
+        output: where the command is to put an export: "file", "full" (a full disk) or "none".
+        late: seconds before each status that is told after the build's end.
+        late_end: what comes after these: "end", "fail" or "hang".
+        session_seconds: how long the daemon keeps its end of the session open.
+        write_seconds: how long a write to standard error and one to the trace take.
     """
 
     acts: tuple[Act, ...]
@@ -106,11 +127,11 @@ class Scene:
     progress: str
     trace: str
     response: Mapping[str, str]
-
-    @property
-    def exports(self) -> bool:
-        """Whether the command is to get a file."""
-        return any(act.kind == "export" for act in self.acts)
+    output: str
+    late: tuple[int, ...]
+    late_end: str
+    session_seconds: float
+    write_seconds: tuple[float, float]
 
     def actions(self) -> list[tuple[float, Action]]:
         """What happens around the command; a scene without an end of its own ends with a signal."""
@@ -127,38 +148,76 @@ class Scene:
 
 def _scenes() -> st.SearchStrategy[Scene]:
     seconds = st.integers(0, 3)
-    rarely = st.integers(0, 5).map(lambda number: number == 0)
     statuses = st.builds(Act, st.just("status"), st.sampled_from([0, 0, 0, 1, 3]))
-    once = st.sampled_from(["end status", "fail status", "fail status", "end session", "export", "export"])
+    once = st.sampled_from(["end status", "fail status", "end session", *_EXPORTS, "export", "export"])
     acts = st.tuples(st.lists(statuses, max_size=5), st.lists(st.builds(Act, once, seconds), max_size=2)).flatmap(
-        lambda both: st.permutations(both[0] + list({act.kind: act for act in both[1]}.values())).map(tuple)
+        lambda both: st.permutations(both[0] + list({act.kind.split()[-1]: act for act in both[1]}.values())).map(tuple)
     )
-    outcomes = st.one_of(st.none(), st.none(), st.just(HANG), st.sampled_from(_CODES))
-    troubles = {
-        name: st.tuples(rarely, st.builds(Trouble, st.integers(0, most), outcomes)) for name, most in _CALLS.items()
-    }
-    calls = st.fixed_dictionaries(troubles).map(
-        lambda found: {name: trouble for name, (is_there, trouble) in found.items() if is_there}
+    outcomes = st.one_of(st.none(), st.just(HANG), st.sampled_from(_CODES))
+    names = st.one_of(st.sampled_from(list(_CALLS)), st.just(STATUS))
+    trouble = names.flatmap(
+        lambda name: st.tuples(st.just(name), st.builds(Trouble, st.integers(0, _CALLS[name]), outcomes))
     )
+    calls = st.lists(trouble, max_size=2).map(dict)
     times = st.integers(0, 12)
     signals = st.tuples(st.sampled_from([signal.SIGINT, signal.SIGTERM, signal.SIGHUP]), times)
     losses = st.tuples(st.sampled_from([FaultKind.EOF, FaultKind.SILENCE, FaultKind.GARBAGE]), times)
+    nothing = st.just((None, None, None))
+    around = st.one_of(
+        *[nothing] * 4,
+        *[st.tuples(signals, st.none(), st.none())] * 2,
+        *[st.tuples(st.none(), losses, st.none())] * 2,
+        st.tuples(st.none(), st.none(), times),
+        st.tuples(st.none() | signals, st.none() | losses, st.none() | times),
+    )
+    write_seconds = st.sampled_from([0.0, 0.0, WRITE_SECONDS])
     return st.builds(
-        Scene,
+        _scene,
+        around,
         acts=acts,
         end=st.sampled_from(["answer", "answer", "fail", "hang"]),
         end_after=seconds,
         calls=calls,
-        signal=st.one_of(st.none(), st.none(), signals),
-        loss=st.one_of(st.none(), st.none(), losses),
-        deaf=st.one_of(st.none(), st.none(), st.none(), st.none(), times),
         progress=st.sampled_from(["plain", "plain", "rawjson", "quiet", "github"]),
         trace=st.sampled_from(["pipe", "pipe", "pipe", "pipe", "file", "full", "none"]),
         response=st.sampled_from([{}, {"key": "value"}]),
+        output=st.sampled_from(["none", "none", "file", "full"]),
+        late=st.lists(st.integers(0, 3), max_size=3).map(tuple),
+        late_end=st.sampled_from(["end", "end", "fail", "hang"]),
+        session_seconds=st.sampled_from([0.0, 0.0, 1.5, 9.0]),
+        write_seconds=st.tuples(write_seconds, write_seconds),
     )
 
 
+Around = tuple[tuple[signal.Signals, int] | None, tuple[FaultKind, int] | None, int | None]
+
+
+def _scene(around: Around, **fields: Any) -> Scene:
+    """A scene; an export is to go to a file where the daemon would have nowhere to put it."""
+    if fields["output"] == "none" and any(act.kind in _EXPORTS for act in fields["acts"]):
+        fields["output"] = "file"
+    return Scene(signal=around[0], loss=around[1], deaf=around[2], **fields)
+
+
 scenes = _scenes()
+PLAIN = Scene(
+    acts=(),
+    end="answer",
+    end_after=1,
+    calls={},
+    signal=None,
+    loss=None,
+    deaf=None,
+    progress="plain",
+    trace="pipe",
+    response={},
+    output="none",
+    late=(),
+    late_end="end",
+    session_seconds=0.0,
+    write_seconds=(0.0, 0.0),
+)
+"""A scene in which nothing happens."""
 
 
 def status(number: int) -> SolveStatus:
@@ -178,17 +237,20 @@ class Journal:
 
     def sent(self, number: int, is_told: bool) -> None:
         """A status is sent now; it need not arrive where statuses have been ended before."""
-        now = asyncio.get_running_loop().time() - virtual_clock.START
-        self.statuses.append((number, now if is_told else _NEVER))
+        self.statuses.append((number, self.now() if is_told else _NEVER))
 
     def must_have_arrived(self, end: float) -> list[int]:
         """The statuses that were sent before then to a Status call that was served."""
         served = self.times.get(STATUS, _NEVER)
         return [number for number, when in self.statuses if max(when, served) < end]
 
+    def now(self) -> float:
+        """The time."""
+        return asyncio.get_running_loop().time() - virtual_clock.START
+
     def note(self, what: str) -> None:
         """Something happens now."""
-        now = asyncio.get_running_loop().time() - virtual_clock.START
+        now = self.now()
         assert self.times.setdefault(what, now) == now, f"{what} happens twice"
 
 
@@ -198,10 +260,17 @@ class Player:
     def __init__(self, scene: Scene) -> None:
         self.scene = scene
         self.journal = Journal()
+        self._number = 0
 
     def script(self) -> Script:
         """The script; its steps are noted when they are taken."""
-        return Script(_Steps(self._steps), response=self.scene.response, before=self._before)
+        return Script(
+            _Steps(self._steps),
+            response=self.scene.response,
+            before=self._before,
+            late=_Steps(self._late),
+            session_seconds=self.scene.session_seconds,
+        )
 
     async def _before(self, method: str, ctx: Context) -> None:
         trouble = self.scene.calls.get(method)
@@ -217,28 +286,48 @@ class Player:
         if method in _CALLS:
             self.journal.note(method)
 
+    def _late(self) -> Iterator[Step]:
+        """What is told after the build's end."""
+        for seconds in self.scene.late:
+            yield Delay(seconds + _LATE_FRACTION)
+            yield self._status(True)
+        if self.scene.late_end == "fail":
+            yield Delay(_LATE_FRACTION)
+            self.journal.note("late failure")
+            self.journal.note("told")
+            yield EndStatus(StatusError(Code.INTERNAL, "no more statuses"))
+        elif self.scene.late_end == "hang":
+            yield Hang()
+        self.journal.note("told")
+
+    def _status(self, is_told: bool) -> Send:
+        self._number += 1
+        self.journal.sent(self._number, is_told)
+        return Send(status(self._number))
+
     def _steps(self) -> Iterator[Step]:
         note, scene = self.journal.note, self.scene
-        number, has_statuses = 0, True
+        has_statuses = True
         for act in scene.acts:
             yield Delay(act.seconds + _FRACTIONS[act.kind])
             match act.kind:
                 case "status":
-                    number += 1
-                    self.journal.sent(number, has_statuses)
-                    yield Send(status(number))
+                    yield self._status(has_statuses)
                 case "end status":
+                    if has_statuses:
+                        note("told")
                     has_statuses = False
                     yield EndStatus()
                 case "fail status":
                     if has_statuses:
                         note("status failed")
+                        note("told")
                     has_statuses = False
                     yield EndStatus(StatusError(Code.INTERNAL, "no more statuses"))
                 case "end session":
                     yield Call(self._end_session)
-                case _:
-                    yield Call(self._export)
+                case kind:
+                    yield Call(partial(self._export, kind))
         yield Delay(scene.end_after + _END_FRACTION)
         if scene.end == "answer":
             while RETURN not in self.journal.times:
@@ -255,14 +344,20 @@ class Player:
         self.journal.note("session ended")
         await caller.conn().close()
 
-    async def _export(self, ctx: Context, caller: Caller) -> None:
+    async def _export(self, kind: str, ctx: Context, caller: Caller) -> None:
         try:
             writer = await copy_file_writer(ctx, {}, 0, caller)
             for part in (TAR[:1000], TAR[1000:]):
                 await writer.write_all(part)
                 await context.run(ctx, asyncio.sleep(1))
+                self.journal.times.setdefault("half sent", self.journal.now())
+            if kind == "half export":
+                writer.abort()
+                return
             await writer.close()
         except Exception:
+            if kind == "blind export":
+                return
             self.journal.note("failed")
             self.journal.failure = ".*"
             raise
@@ -286,11 +381,13 @@ class _Steps(list[Step]):
 class Verdict:
     """What must come of a scene: when the first error is known and its text (a pattern), or None for success.
 
-    Where several errors come at the same time, any of them is the first.
+    Where several errors come at the same time, any of them is the first. Before `earliest` the command must not end,
+    since it may be told more.
     """
 
     when: float | None
     texts: list[str]
+    earliest: float = 0.0
 
     def fits(self, text: str) -> bool:
         """Whether that is the error."""
@@ -302,16 +399,30 @@ def judge(scene: Scene, journal: Journal, seen: Seen) -> Verdict:
     times = dict(journal.times)
     if seen.lost is not None:
         times = {what: when for what, when in times.items() if when <= seen.lost}
-    latest = times.get("answered", _NEVER) + STATUS_SECONDS
-    causes = [
-        cause
-        for cause in _Causes(scene, times, journal.failure, seen).all()
-        if cause[0] <= latest and cause[0] < _NEVER
-    ]
+    facts = _Causes(scene, times, journal.failure, seen)
+    causes = [cause for cause in facts.all() if cause[0] <= facts.over and cause[0] < _NEVER]
+    if seen.signalled is not None and facts.over < seen.signalled <= facts.session_over:
+        causes.append((seen.signalled, "context canceled"))
     if not causes:
-        return Verdict(None, [])
+        return _judge_exports(scene, times, facts.over)
     first = min(when for when, _ in causes)
-    return Verdict(first, [text for when, text in causes if when == first])
+    if first == seen.signalled and first > facts.answered:
+        exports = _judge_exports(scene, times, first)
+        if exports.when is not None:
+            return replace(exports, when=first)  # an export that did not come is missed by then
+    texts = [text for when, text in causes if when == first]
+    if scene.output == "full" and first >= times.get("half sent", _NEVER) and seen.signalled is None:
+        texts = [f"failed to solve: .*{FULL}"]  # what broke on the client's side tells more
+    return Verdict(first, texts, facts.earliest(first))
+
+
+def _judge_exports(scene: Scene, times: Mapping[str, float], over: float) -> Verdict:
+    """What must have come of a scene in which nothing else went wrong, and which was over then."""
+    if scene.output == "none" or "exported" in times or "answered" not in times:
+        return Verdict(None, [], over)
+    return Verdict(
+        times["answered"], ["daemon reported success but sent no whole tar export", f"failed to .*{FULL}"], over
+    )
 
 
 Cause = tuple[float, str]
@@ -329,6 +440,31 @@ class _Causes:
         self.answered = times.get("answered", _NEVER)
         self.solved = min(self.answered, seen.signalled if seen.signalled is not None else _NEVER)
         self.lost = seen.lost if seen.lost is not None else _NEVER
+        self.over = max(self.answered, min(self._told(), self.answered + STATUS_SECONDS))
+        self.session_over = self.answered + self._session_wait()
+
+    def _told(self) -> float:
+        """When the Status call has ended."""
+        refused = self.times.get(f"{STATUS} refused", _NEVER)
+        if SOLVE not in self.times:
+            refused = min(refused, self.times.get(STATUS, _NEVER) + STATUS_WAIT_SECONDS)
+        return min(refused, max(self.times.get("told", _NEVER), self.times.get(STATUS, _NEVER)))
+
+    def earliest(self, failed: float) -> float:
+        """Before which time a command that failed then may not end."""
+        if self.listed == _NEVER or self.lost < _NEVER:
+            return failed
+        end = min(failed, self.answered) + STATUS_SECONDS
+        if self.seen.signalled is not None:
+            end = min(end, self.seen.signalled + GIVE_UP_SECONDS)
+        return max(failed, min(self._told(), end))
+
+    def _session_wait(self) -> float:
+        """How long the session's end is waited for after Solve's answer."""
+        if "session ended" in self.times or f"{SESSION} refused" in self.times:
+            return 0.0
+        is_there = self.times.get(SESSION, _NEVER) <= self.answered
+        return min(self.scene.session_seconds, CLOSE_SECONDS) if is_there else CLOSE_SECONDS
 
     def all(self) -> Iterator[Cause]:
         """Every cause."""
@@ -370,6 +506,8 @@ class _Causes:
             failed = max(self.times["status failed"], self.times[STATUS])
             if failed < self.answered:
                 yield failed, re.escape(f"{prefix}Internal desc = no more statuses")
+        if "late failure" in self.times:
+            yield self.times["late failure"], re.escape(f"{prefix}Internal desc = no more statuses")
 
     def _session(self) -> Iterator[Cause]:
         for what in ("session ended", f"{SESSION} refused"):

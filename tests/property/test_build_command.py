@@ -11,15 +11,17 @@ from __future__ import annotations
 import json
 import os
 import re
+import signal
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 
 from tests.property import scenes
 from tests.property.command import Seen, Stage, play
-from tests.property.scenes import Journal, Player, Scene, Verdict, judge
+from tests.property.scenes import PLAIN, WRITE_SECONDS, Act, Journal, Player, Scene, Verdict, judge
 
 _EXAMPLES = int(os.environ.get("PYBUILDKIT_EXAMPLES", "250"))
 _END_SECONDS = 8.0
@@ -41,8 +43,9 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
 def _argv(scene: Scene, stage: Stage) -> list[str]:
     argv = ["--frontend", "x", "--progress", scene.progress]
     argv += ["--ref-file", stage.path("ref"), "--metadata-file", stage.path("metadata")]
-    if scene.exports:
-        argv += ["--output", f"type=tar,dest={stage.path('out.tar')}"]
+    if scene.output != "none":
+        dest = stage.path("out.tar") if scene.output == "file" else "/dev/full"
+        argv += ["--output", f"type=tar,dest={dest}"]
     traces = {"pipe": "{trace}", "file": stage.path("trace"), "full": "/dev/full", "none": ""}
     return [*argv, "--trace", traces[scene.trace]]
 
@@ -51,10 +54,17 @@ def _argv(scene: Scene, stage: Stage) -> list[str]:
     max_examples=_EXAMPLES, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck)
 )
 @given(scene=scenes.scenes)
+@example(scene=replace(PLAIN, end="fail", late_end="fail", session_seconds=9.0))
+@example(scene=replace(PLAIN, signal=(signal.SIGINT, 4), end="hang", late_end="fail", session_seconds=9.0))
+@example(scene=replace(PLAIN, late=(1, 2, 3), late_end="hang"))
+@example(scene=replace(PLAIN, acts=(Act("status", 0),), end_after=0, write_seconds=(0.0, WRITE_SECONDS)))
+@example(scene=replace(PLAIN, acts=(Act("status", 0),), end_after=0, write_seconds=(WRITE_SECONDS, 0.0)))
+@example(scene=replace(PLAIN, output="file"))
+@example(scene=replace(PLAIN, output="full", acts=(Act("blind export", 0),)))
 def test_a_build_under_any_daemon(stage: Stage, scene: Scene) -> None:
     player = Player(scene)
     with stage:
-        seen = play(_argv(scene, stage), player.script(), scene.actions())
+        seen = play(_argv(scene, stage), player.script(), scene.actions(), write_seconds=scene.write_seconds)
         verdict = judge(scene, player.journal, seen)
         _check_outcome(seen, verdict)
         _check_time(seen, verdict, player.journal)
@@ -78,18 +88,23 @@ def _check_outcome(seen: Seen, verdict: Verdict) -> None:
 
 def _check_time(seen: Seen, verdict: Verdict, journal: Journal) -> None:
     if seen.signalled is not None:
-        assert seen.seconds <= seen.signalled + _SIGNAL_SECONDS
+        assert seen.seconds <= seen.signalled + _SIGNAL_SECONDS + seen.writing
+    if seen.deaf is None:
+        assert seen.seconds >= verdict.earliest - 1e-6
     if seen.deaf is not None:
-        assert seen.seconds <= seen.deaf + _END_SECONDS
+        assert seen.seconds <= seen.deaf + _END_SECONDS + seen.writing
     elif verdict.when is None:
-        assert seen.seconds <= journal.times["answered"] + scenes.STATUS_SECONDS
+        assert seen.seconds <= journal.times["answered"] + scenes.STATUS_SECONDS + seen.writing
     else:
-        assert verdict.when <= seen.seconds <= verdict.when + _END_SECONDS
+        assert verdict.when <= seen.seconds <= verdict.when + _END_SECONDS + seen.writing
 
 
 def _check_statuses(scene: Scene, seen: Seen, verdict: Verdict, journal: Journal, stage: Stage) -> None:
     assert seen.arrived == [scenes.status(number) for number in range(1, len(seen.arrived) + 1)]
-    ends = [when for when in (verdict.when, seen.deaf, seen.lost, seen.seconds) if when is not None]
+    ends = [when for when in (seen.deaf, seen.lost, seen.seconds) if when is not None]
+    ends += [when + scenes.STATUS_SECONDS for when in (verdict.when, journal.times.get("answered")) if when is not None]
+    if seen.signalled is not None:
+        ends.append(seen.signalled + scenes.GIVE_UP_SECONDS)
     assert len(seen.arrived) >= len(journal.must_have_arrived(min(ends)))
     numbers = [str(number) for number in range(1, len(seen.arrived) + 1)]
     _check_display(scene, seen, numbers)
@@ -138,6 +153,6 @@ def _check_left(scene: Scene, seen: Seen, stage: Stage) -> None:
         files.add("out.tar")
         assert Path(stage.path("out.tar")).read_bytes() == scenes.TAR, "half an export"
     elif seen.code == 0:
-        assert not scene.exports
+        assert scene.output != "file"
     assert stage.files() == files
     assert re.fullmatch(r"[0-9a-z]{25}", Path(stage.path("ref")).read_text())
