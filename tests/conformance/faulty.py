@@ -85,6 +85,7 @@ class Build:
         self.daemon = daemon
         self.ref = ref
         self.request = pb.SolveRequest()
+        self.gateway_request = gateway_pb2.SolveRequest()
         self.statuses: asyncio.Queue[pb.StatusResponse | None] = asyncio.Queue()
         self.returned: asyncio.Future[RpcError | None] = asyncio.get_running_loop().create_future()
 
@@ -291,7 +292,9 @@ class FaultyDaemon:
         return gateway_pb2.PongResponse(FrontendAPICaps=GATEWAY_CAPS.all(), LLBCaps=LLB_CAPS.all())
 
     async def _gateway_solve(self, ctx: Context, request: gateway_pb2.SolveRequest) -> gateway_pb2.SolveResponse:
-        await context.run(ctx, self._script.frontend(self._build_of(ctx)))
+        build = self._build_of(ctx)
+        build.gateway_request = request
+        await context.run(ctx, self._script.frontend(build))
         response = gateway_pb2.SolveResponse()
         response.result.ref.id = "a-ref"
         return response

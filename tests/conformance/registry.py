@@ -18,7 +18,7 @@ import subprocess
 import tarfile
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -66,9 +66,13 @@ class Registry:
         with opener.open(request, timeout=10) as answer:
             return bytes(answer.read())
 
-    def push(self, name: str, files: Mapping[str, bytes]) -> str:
-        """Push an image of one layer as NAME:latest; what to write behind FROM."""
-        layer, config = _layer(files)
+    def push(self, name: str, files: Mapping[str, bytes], command: Sequence[str] = ()) -> str:
+        """Push an image of one layer as NAME:latest; what to write behind FROM.
+
+        Args:
+            command: what a container of the image runs by default.
+        """
+        layer, config = _layer(files, command)
         for blob in (layer, config):
             status, location = self.request("POST", f"/v2/{name}/blobs/uploads/", b"")
             assert status == 202
@@ -93,7 +97,7 @@ def digest(data: bytes) -> str:
     return f"sha256:{hashlib.sha256(data).hexdigest()}"
 
 
-def _layer(files: Mapping[str, bytes]) -> tuple[bytes, bytes]:
+def _layer(files: Mapping[str, bytes], command: Sequence[str]) -> tuple[bytes, bytes]:
     """A compressed layer of the files, and the config of an image of it."""
     plain = io.BytesIO()
     with tarfile.open(fileobj=plain, mode="w") as archive:
@@ -106,7 +110,7 @@ def _layer(files: Mapping[str, bytes]) -> tuple[bytes, bytes]:
     config = {
         "architecture": "amd64",
         "os": "linux",
-        "config": {"Env": ["PATH=/bin"]},
+        "config": {"Env": ["PATH=/bin"], **({"Cmd": [*command]} if command else {})},
         "rootfs": {"type": "layers", "diff_ids": [digest(plain.getvalue())]},
         "history": [{"created_by": "the test"}],
     }

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from pybuildkit.api.services.control import control_pb2 as pb
-from tests.conformance.faulty import BUILD, Script, serve
+from tests.conformance.faulty import BUILD, Build, Script, serve
 from tests.daemons import run
 
 VARIABLES = ("ACTIONS_CACHE_URL", "ACTIONS_RESULTS_URL", "ACTIONS_RUNTIME_TOKEN", "ACTIONS_CACHE_SERVICE_V2")
@@ -21,15 +21,18 @@ def no_variables(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name, raising=False)
 
 
-def received(
-    work: Path, folder: Path, *flags: str, env: Mapping[str, str] | None = None
-) -> tuple[pb.SolveRequest, str]:
-    """The request of a build with these flags, and all that the command has printed."""
+def run_on_script(work: Path, folder: Path, *flags: str, env: Mapping[str, str] | None = None) -> tuple[Build, str]:
+    """A build with these flags as the daemon has seen it, and all that the command has printed."""
     with serve(Script(), folder) as daemon:
         result = run(*BUILD, *flags, addr=daemon.addr, cwd=work, env=env)
         assert result.code == 0, result.stderr
         (build,) = daemon.builds.values()
-        return build.request, result.stderr + result.stdout.decode()
+        return build, result.stderr + result.stdout.decode()
+
+
+def received(work: Path, folder: Path, *flags: str, env: Mapping[str, str] | None = None) -> pb.SolveRequest:
+    """The request of a build with these flags."""
+    return run_on_script(work, folder, *flags, env=env)[0].request
 
 
 @pytest.mark.parametrize(
@@ -53,9 +56,12 @@ def test_github_cache(
     tmp_path: Path, work: Path, variables: Mapping[str, str], given: str, attrs: Mapping[str, str]
 ) -> None:
     env = {**variables, "ACTIONS_RUNTIME_TOKEN": TOKEN}
-    request, printed = received(work, tmp_path, "--export-cache", f"type=gha,mode=max{given}", env=env)
-    (export,) = request.Cache.Exports
-    assert (export.Type, dict(export.Attrs)) == ("gha", {**attrs, "token": TOKEN, "mode": "max"})
+    flags = ["--export-cache", f"type=gha,mode=max{given}", "--import-cache", f"type=gha{given}"]
+    build, printed = run_on_script(work, tmp_path, *flags, env=env)
+    (exported,) = build.request.Cache.Exports
+    assert (exported.Type, dict(exported.Attrs)) == ("gha", {**attrs, "token": TOKEN, "mode": "max"})
+    (imported,) = build.gateway_request.CacheImports
+    assert (imported.Type, dict(imported.Attrs)) == ("gha", {**attrs, "token": TOKEN})
     assert TOKEN not in printed
 
 
@@ -83,7 +89,7 @@ def test_options_and_the_environment(tmp_path: Path, work: Path) -> None:
     env = {"SOURCE_DATE_EPOCH": "1700000000"}
     flags = ["--opt", "build-arg:BUILDKIT_INLINE_CACHE=1", "--opt", "build-arg:BUILDKIT_CONTEXT_KEEP_GIT_DIR=1"]
     flags += ["--opt", "platform=linux/amd64,linux/arm64", "--allow", "network.host"]
-    request, _ = received(work, tmp_path, *flags, env=env)
+    request = received(work, tmp_path, *flags, env=env)
     assert {name: value for name, value in request.FrontendAttrs.items() if name != "frontend.caps"} == {
         "build-arg:BUILDKIT_INLINE_CACHE": "1",
         "build-arg:BUILDKIT_CONTEXT_KEEP_GIT_DIR": "1",
@@ -94,7 +100,7 @@ def test_options_and_the_environment(tmp_path: Path, work: Path) -> None:
 
 
 def test_an_option_wins_over_the_environment(tmp_path: Path, work: Path) -> None:
-    request, _ = received(work, tmp_path, "--opt", "build-arg:SOURCE_DATE_EPOCH=1", env={"SOURCE_DATE_EPOCH": "2"})
+    request = received(work, tmp_path, "--opt", "build-arg:SOURCE_DATE_EPOCH=1", env={"SOURCE_DATE_EPOCH": "2"})
     assert request.FrontendAttrs["build-arg:SOURCE_DATE_EPOCH"] == "1"
 
 
