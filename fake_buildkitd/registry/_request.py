@@ -23,6 +23,7 @@ from urllib.parse import urljoin, urlsplit
 from pybuildkit.golang import context, threads
 from pybuildkit.golang.context import Context
 from pybuildkit.golang.errors import BuildkitError
+from pybuildkit.golang.httpproxy import ProxyError
 from pybuildkit.golang.strconv import quote
 from pybuildkit.golang.url import URLError, parse, redacted
 from pybuildkit.third_party.containerd.remotes.docker._http import (
@@ -94,8 +95,11 @@ async def look_up(ctx: Context, url: str, failure: Callable[[str], BuildkitError
         failure: makes the error of a reason.
     """
     host = urlsplit(url).hostname or ""
-    if is_loopback(host) or proxy_for(url):
-        return
+    try:
+        if is_loopback(host) or proxy_for(url) is not None:
+            return
+    except ProxyError as err:
+        raise failure(str(err)) from None
     timed, stop = context.with_timeout(ctx, _LOOKUP_SECONDS)
     try:
         await threads.call(timed, lambda: socket.getaddrinfo(host, None))
@@ -208,7 +212,10 @@ class Attempt:
     def _once(self, url: str, headers: Mapping[str, str]) -> tuple[Answer, str]:
         import urllib3
 
-        pool = connection_pool(url)
+        try:
+            pool = connection_pool(url)
+        except (ProxyError, urllib3.exceptions.HTTPError) as err:
+            raise self.failure(url, failure_reason(err)) from None
         body = self._body() if self._body is not None else None
         failure = self.failure
         try:

@@ -496,40 +496,14 @@ def _tcp_dialer(address: str, tls: ssl.SSLContext | None, server_name: str) -> D
 
 def proxy_for(host: str, port: str) -> url.URL | None:
     """The proxy that the environment names for a host (`HTTPS_PROXY`, less `NO_PROXY`), or None."""
-    value = os.environ.get("HTTPS_PROXY") or os.environ.get("https_proxy") or ""
-    if not value or is_loopback(host) or _no_proxy(host, port):
+    from pybuildkit.golang import httpproxy
+
+    if is_loopback(host):
         return None
     try:
-        parsed = url.parse(value if "://" in value else f"http://{value}")
-    except url.URLError as err:
-        raise DialError(f"invalid proxy address {quote(url.redacted(value))}: {err}", err) from err
-    return parsed
-
-
-def _no_proxy(host: str, port: str) -> bool:
-    for entry in (os.environ.get("NO_PROXY") or os.environ.get("no_proxy") or "").split(","):
-        entry = entry.strip().lower()
-        name, _, wanted = entry.partition(":") if entry.count(":") == 1 else (entry, "", "")
-        if wanted and wanted != port:
-            continue
-        if name == "*" or (name and _matches(host.lower(), name)):
-            return True
-    return False
-
-
-def _matches(host: str, pattern: str) -> bool:
-    if "/" in pattern:
-        import ipaddress
-
-        try:
-            return ipaddress.ip_address(host) in ipaddress.ip_network(pattern, strict=False)
-        except ValueError:
-            return False
-    if pattern.startswith("*."):
-        pattern = pattern[1:]
-    if pattern.startswith("."):
-        return host.endswith(pattern)
-    return host == pattern or host.endswith(f".{pattern}")
+        return httpproxy.proxy_for("https", host, port)
+    except httpproxy.ProxyError as err:
+        raise DialError(str(err), err) from err
 
 
 def _http_connect(sock: socket.socket, address: str, proxy: url.URL, timeout: float | None) -> bytes:

@@ -16,7 +16,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import urljoin, urlsplit, urlunsplit
 
+from pybuildkit.golang import httpproxy
 from pybuildkit.golang.errors import BuildkitError, error_text
+from pybuildkit.golang.httpproxy import ProxyError
 from pybuildkit.golang.strconv import quote
 from pybuildkit.golang.url import URL, URLError, parse, redacted
 from pybuildkit.rpc._tls import handshake_text
@@ -111,7 +113,10 @@ class HTTPClient:
     def _once(self, method: str, url: str, headers: Mapping[str, str], body: bytes | None) -> tuple[Response, str]:
         import urllib3
 
-        manager = connection_pool(url, self._tls)
+        try:
+            manager = connection_pool(url, self._tls)
+        except (ProxyError, urllib3.exceptions.HTTPError) as err:
+            raise _failure(method, url, failure_reason(err)) from None
         try:
             answer = manager.request(
                 method,
@@ -141,6 +146,9 @@ def connection_pool(url: str, tls: ssl.SSLContext | None = None) -> urllib3.Pool
 
     Args:
         tls: the TLS settings; default: those of the system.
+
+    Raises:
+        ProxyError: the environment names a proxy that is none, or of a kind that is not supported.
     """
     import ssl
 
@@ -151,9 +159,15 @@ def connection_pool(url: str, tls: ssl.SSLContext | None = None) -> urllib3.Pool
     if secure and context is not None and context.verify_mode == ssl.CERT_NONE:
         _do_not_warn(urlsplit(url).hostname or "")
     proxy = proxy_for(url)
-    if proxy:
-        return urllib3.ProxyManager(proxy, ssl_context=context, num_pools=1)
-    return urllib3.PoolManager(ssl_context=context, num_pools=1)
+    if proxy is None:
+        return urllib3.PoolManager(ssl_context=context, num_pools=1)
+    if proxy.scheme not in ("http", "https"):
+        raise ProxyError(f"proxies of the kind {quote(proxy.scheme)} are not supported")
+    login = {}
+    if proxy.user:
+        text = f"{proxy.user}:{proxy.password or ''}".encode("utf-8", "surrogateescape")
+        login["Proxy-Authorization"] = f"Basic {base64.b64encode(text).decode()}"
+    return urllib3.ProxyManager(f"{proxy.scheme}://{proxy.host}", proxy_headers=login, ssl_context=context, num_pools=1)
 
 
 def _do_not_warn(host: str) -> None:
@@ -167,14 +181,10 @@ def _do_not_warn(host: str) -> None:
     warnings.filterwarnings("ignore", message, InsecureRequestWarning)
 
 
-def proxy_for(url: str) -> str:
-    """The proxy that the environment names for a URL; "" where there is none."""
-    import urllib.request
-
-    parts = urlsplit(url)
-    proxy: str = urllib.request.getproxies_environment().get(parts.scheme, "")
-    bypass = urllib.request.proxy_bypass_environment(parts.netloc)  # type: ignore[attr-defined]  # not in typeshed
-    return "" if bypass or is_loopback(parts.hostname or "") else proxy
+def proxy_for(url: str) -> URL | None:
+    """The proxy that the environment names for a URL; raises ProxyError where that is no address."""
+    parsed = parse(url)
+    return httpproxy.proxy_for(parsed.scheme, parsed.hostname(), parsed.port())
 
 
 def check_url(method: str, url: str, secret: bool) -> URL:
@@ -219,12 +229,14 @@ def _failure(method: str, url: str, reason: str) -> HTTPRequestError:
 def failure_reason(err: BaseException) -> str:
     """Why a request failed, without the library's own wrapping."""
     import http.client
+    import re
     import ssl
 
     import urllib3
 
     if isinstance(err, urllib3.exceptions.ProxyError):
-        return f"proxy: {failure_reason(err.original_error)}"
+        refusal = re.fullmatch(r"Tunnel connection failed: \d+ (.+)", str(err.original_error))
+        return refusal[1] if refusal else f"proxyconnect tcp: {failure_reason(err.original_error)}"
     cause = next((layer for layer in _layers(err) if isinstance(layer, OSError | http.client.HTTPException)), None)
     if isinstance(err, urllib3.exceptions.NameResolutionError):
         return f"dial tcp: lookup {getattr(err, '_host', '')}: no such host"
@@ -237,6 +249,8 @@ def failure_reason(err: BaseException) -> str:
         return handshake_text(cause)
     if isinstance(cause, http.client.RemoteDisconnected):
         return "EOF"
+    if isinstance(cause, http.client.BadStatusLine):
+        return f"malformed HTTP response {quote(str(cause).strip())}"
     if cause is not None:
         return _errno_text(cause)
     return str(err.args[-1] if err.args else err)
