@@ -6,7 +6,8 @@ Protocol: `docker-credential-NAME get` reads the server's address from standard 
 ServerURL, Username and Secret to standard output. A helper without credentials for the server exits with a status
 other than 0 and writes a fixed sentence.
 
-Differs on purpose: a helper has a limited time, and one that writes no JSON is named in the error.
+Differs on purpose: a helper has a limited time, one that writes no JSON is named in the error, and no error shows a
+secret that a failing one wrote.
 """
 
 from __future__ import annotations
@@ -71,7 +72,7 @@ class HelperCall:
             said = output.decode("utf-8", "replace").strip()
             if said == _NOT_FOUND:
                 return None
-            raise _failure(said if said in _KNOWN else _status_text(status), said)
+            raise _failure(said if said in _KNOWN else _status_text(status), _without_secret(said))
         return _parse(program, output)
 
     def _run(self, command: Sequence[str], data: bytes) -> tuple[int, bytes]:
@@ -134,6 +135,13 @@ def _status_text(status: int) -> str:
 
     name = signal.strsignal(-status) or f"signal {-status}"
     return f"signal: {name.lower()}"
+
+
+def _without_secret(text: str) -> str:
+    """What a helper wrote before it failed, should that be credentials after all."""
+    import re
+
+    return re.sub(r'("secret"\s*:\s*")(?:[^"\\]|\\.)*', r"\1xxxxx", text, flags=re.IGNORECASE | re.DOTALL)
 
 
 def _failure(reason: str, output: str) -> CredentialHelperError:

@@ -276,6 +276,11 @@ def test_helper_answers(output: str, username: str, helpers: Path) -> None:
             "err: no credentials server URL, out: `no credentials server URL`",
         ),
         ("kill -9 $$", "err: signal: killed, out: ``"),
+        (
+            'echo \'{"Username": "u", "Secret": "planted\\"-secret"}\'; exit 1',
+            'err: exit status 1, out: `{"Username": "u", "Secret": "xxxxx"}`',
+        ),
+        ('printf \'{"secret" : "planted-se\'; exit 1', 'err: exit status 1, out: `{"secret" : "xxxxx`'),
         ("echo planted-secret", "err: docker-credential-h wrote no JSON object"),
         ("echo '[\"planted-secret\"]'", "err: docker-credential-h wrote no JSON object"),
         ('echo \'{"Username": 1, "Secret": "planted-secret"}\'', "err: docker-credential-h wrote no credentials"),
