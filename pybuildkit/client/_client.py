@@ -205,7 +205,8 @@ class Client:
                 under a file's name. This returns a moment later, when everything it started has ended.
             definition: the marshalled graph; None if and only if `opt.frontend` is set.
             opt: what to do.
-            status: receives the build's status messages; always closed when this returns.
+            status: receives the build's status messages; always closed when this returns. It must be read: the
+                solve waits for its reader as long as `ctx` lives.
 
         Raises:
             BuildkitError: "failed to solve: …" and the like.

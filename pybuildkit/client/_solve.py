@@ -93,7 +93,7 @@ async def solve(
         definition: the graph, or None.
         run_gateway: the frontend in this process, or None.
         opt: what to do.
-        status: receives the status messages; closing it is the caller's part.
+        status: receives the status messages, and is waited for until `ctx` ends; closing it is the caller's part.
 
     Raises:
         BuildkitError: the first error of the solve's tasks, such as "failed to solve: …".
@@ -206,6 +206,7 @@ class _Run:
         self._outer = ctx
         self._group, self._ctx = errgroup.with_context(ctx)
         self._status_ctx, self._cancel_status = context.with_cancel_cause(context.background())
+        self._reader, self._leave_reader = context.with_cancel_cause(context.background())
         self._solve_ctx, self._cancel_solve = context.with_cancel_cause(self._ctx)
         self._open_tasks = 2
         self._solved = asyncio.Event()
@@ -217,7 +218,7 @@ class _Run:
 
     async def run(self, definition: ops_pb2.Definition | None, run_gateway: RunGateway | None) -> SolveResponse:
         """Start the tasks, wait for all of them, and judge the exports."""
-        stop = context.after_func(self._outer, lambda: self._end_status_in(GIVE_UP_SECONDS))
+        stop = context.after_func(self._outer, self._give_up)
         if self._plan.sync_target is not None:
             context.after_func(self._ctx, self._plan.sync_target.abandon)
         try:
@@ -320,6 +321,11 @@ class _Run:
         except TimeoutError:
             self._cancel_status(None)
 
+    def _give_up(self) -> None:
+        """The caller has given up: what still comes is taken for a moment, and so is who reads the statuses."""
+        self._end_status_in(GIVE_UP_SECONDS)
+        context.after_func(self._status_ctx, lambda: self._leave_reader(None))
+
     def _end_status_in(self, seconds: float) -> None:
         """End the status stream so many seconds from now, unless an earlier end is set."""
         loop = asyncio.get_running_loop()
@@ -383,7 +389,7 @@ class _Run:
             try:
                 while statuses := await stream.recv_many():
                     if self._status is not None:
-                        await self._status.send_many(statuses)
+                        await context.run(self._reader, self._status.send_many(statuses))
             except RpcError as err:
                 if err.code == Code.CANCELLED or self._status_ctx.is_done():
                     return

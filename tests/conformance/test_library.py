@@ -58,6 +58,25 @@ async def test_several_solves_at_once_on_one_client(addr: str, tmp_path: Path) -
     assert all(any(vertex.completed for message in seen for vertex in message.vertexes) for seen in statuses)
 
 
+@pytest.mark.parametrize("how", ["cancelled", "deadline"])
+async def test_a_reader_that_has_gone_holds_no_cancelled_solve_up(addr: str, tmp_path: Path, how: str) -> None:
+    """Nobody takes the statuses: the end of the context is the end of the solve."""
+    async with await client.new(context.background(), addr) as connection:
+        ctx, cancel = context.with_cancel(context.background())
+        if how == "deadline":
+            ctx, cancel = context.with_timeout(context.background(), 0.3)
+        status: Chan[client.SolveStatus] = Chan()
+        opt = options(f"# {uuid.uuid4()}\nFROM scratch\nCOPY Dockerfile /x\n", tmp_path / "out")
+        solving = asyncio.ensure_future(connection.solve(ctx, None, opt, status))
+        if how == "cancelled":
+            assert (await status.recv())[1]
+            cancel()
+        async with asyncio.timeout(10):
+            await asyncio.gather(solving, return_exceptions=True)
+        assert status.closed
+        cancel()
+
+
 async def test_one_failing_solve_leaves_the_others_alone(addr: str, tmp_path: Path) -> None:
     ctx = context.background()
     async with await client.new(ctx, addr) as connection:
