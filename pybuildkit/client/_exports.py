@@ -5,6 +5,7 @@ Mirrors the export half of solve in client/solve.go, v0.32.2.
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -103,7 +104,7 @@ def _check(entry: ExportEntry) -> set[str]:
 def _dir_target(index: int, entry: ExportEntry) -> FSSyncTarget:
     mode = parse_local_exporter_mode(entry.attrs.get("mode", ""))
     make = filesync.with_fs_sync_dir_delete if mode == LOCAL_EXPORTER_MODE_DELETE else filesync.with_fs_sync_dir
-    return make(index, entry.output_dir, special_files=entry.special_files)
+    return make(index, os.fspath(entry.output_dir), special_files=entry.special_files)
 
 
 def _add_store(entry: ExportEntry, plan: ExportPlan) -> None:
@@ -111,9 +112,10 @@ def _add_store(entry: ExportEntry, plan: ExportPlan) -> None:
     if store is None:
         from pybuildkit.third_party.containerd.content import new_store
 
-        mkdir_all(entry.output_dir, 0o755)
-        store = new_store(entry.output_dir)
-        plan.stores_to_update.append(entry.output_dir)
+        folder = os.fspath(entry.output_dir)
+        mkdir_all(folder, 0o755)
+        store = new_store(folder)
+        plan.stores_to_update.append(folder)
     if EXPORT_STORE in plan.content_stores:
         raise BuildkitError(f"oci store key {quote(EXPORT_STORE)} already exists")
     plan.content_stores[EXPORT_STORE] = store

@@ -77,6 +77,23 @@ def check_definition(definition: Definition | None, opt: SolveOpt) -> None:
         raise BuildkitError(f"invalid definition for frontend {opt.frontend}")
 
 
+def check_texts(opt: SolveOpt) -> None:
+    """Refuse a value that is no text where the daemon gets texts, by its name: a program may have no type checker.
+
+    Raises:
+        BuildkitError: 'frontend attribute "build-arg:N" is of type int, not str', and the like.
+    """
+    named = [("frontend attribute", opt.frontend_attrs)]
+    named += [(f"attribute of the {entry.type} export", entry.attrs) for entry in opt.exports]
+    named += [
+        (f"attribute of the {entry.type} cache", entry.attrs) for entry in (*opt.cache_exports, *opt.cache_imports)
+    ]
+    for what, attrs in named:
+        for name, value in attrs.items():
+            if not isinstance(value, str):
+                raise BuildkitError(f"{what} {quote(name)} is of type {type(value).__name__}, not str")
+
+
 async def solve(
     client: Client,
     ctx: Context,
@@ -100,6 +117,7 @@ async def solve(
 
     Cancelling the awaiting task has the same effect as cancelling `ctx`, without the grace.
     """
+    check_texts(opt)
     synced = prepare_synced_files(definition, opt.local_mounts)
     session = opt.shared_session
     if session is None:
@@ -128,8 +146,8 @@ def prepare_synced_files(definition: ops_pb2.Definition | None, mounts: Mapping[
     """The file systems to offer: all of them, or those that a definition names, with owners set to 0.
 
     Raises:
-        BuildkitError: "local directory NAME not enabled", "failed to parse llb proto op: …"; or a name that no
-            request header can carry.
+        BuildkitError: "local directory NAME not enabled", "failed to parse llb proto op: …"; a name that no request
+            header can carry, or what is no file system.
     """
     from pybuildkit.third_party import fsutil
 
@@ -144,6 +162,11 @@ def prepare_synced_files(definition: ops_pb2.Definition | None, mounts: Mapping[
             raise BuildkitError(f"local directory {name} not enabled")
         if definition is not None and not _SEPARATORS.isdisjoint(name):
             raise BuildkitError(f"local directory {quote(name)} cannot be sent: no daemon can ask for such a name")
+        if not hasattr(mounts[name], "walk"):
+            kind = type(mounts[name]).__name__
+            raise BuildkitError(
+                f"local directory {name} is of type {kind}, not a file system such as fsutil.new_fs makes"
+            )
         result[name] = fsutil.new_filter_fs(mounts[name], fsutil.FilterOpt(map=reset_owner))
     return result
 

@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Protocol
 from pybuildkit.golang.errors import BuildkitError
 
 if TYPE_CHECKING:
+    from os import PathLike
+
     from pybuildkit.client.llb import State
     from pybuildkit.rpc import Buffer
     from pybuildkit.session import Attachable, Session
@@ -67,7 +69,7 @@ class ExportEntry:
     type: str
     attrs: Mapping[str, str] = field(default_factory=dict)
     output: FileOutputFunc | None = None
-    output_dir: str = ""
+    output_dir: str | PathLike[str] = ""
     output_store: Store | None = None
     special_files: bool = False
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from pybuildkit.client import SolveOpt, llb, new
+from pybuildkit.client import CacheOptionsEntry, ExportEntry, SolveOpt, llb, new
+from pybuildkit.client._exports import plan_exports
 from pybuildkit.golang import context
 from pybuildkit.golang.errors import BuildkitError
 from pybuildkit.third_party.fsutil import new_fs
@@ -43,3 +45,36 @@ async def test_local_name_that_no_header_can_carry(tmp_path: Path, name: str) ->
 
 async def test_local_name_of_other_letters(tmp_path: Path) -> None:
     assert "connection error" in await refusal(llb.local("é"), SolveOpt(local_mounts={"é": new_fs(str(tmp_path))}))
+
+
+@pytest.mark.parametrize("mount", ["/tmp", Path("/tmp"), None])
+async def test_local_directory_that_is_no_file_system(mount: object) -> None:
+    mounts: Any = {"a": mount}
+    text = f"local directory a is of type {type(mount).__name__}, not a file system such as fsutil.new_fs makes"
+    assert await refusal(llb.local("a"), SolveOpt(local_mounts=mounts)) == text
+
+
+@pytest.mark.parametrize(
+    ("opt", "text"),
+    [
+        ({"frontend_attrs": {"build-arg:N": 1}}, 'frontend attribute "build-arg:N" is of type int, not str'),
+        (
+            {"exports": [ExportEntry(type="image", attrs={"push": True})]},  # type: ignore[dict-item]  # what is refused
+            'attribute of the image export "push" is of type bool, not str',
+        ),
+        (
+            {"cache_imports": [CacheOptionsEntry(type="registry", attrs={"ref": None})]},  # type: ignore[dict-item]  # so
+            'attribute of the registry cache "ref" is of type NoneType, not str',
+        ),
+    ],
+)
+async def test_attribute_that_is_no_text(opt: dict[str, Any], text: str) -> None:
+    assert await refusal(llb.scratch(), SolveOpt(**opt)) == text
+
+
+async def test_directories_may_be_paths(tmp_path: Path) -> None:
+    files = new_fs(tmp_path)
+    opt = SolveOpt(local_mounts={"a": files}, exports=[ExportEntry(type="local", output_dir=tmp_path / "out")])
+    target = plan_exports(opt, {}).sync_target
+    assert target is not None
+    assert [missing.outdir for missing in target.missing()] == [str(tmp_path / "out")]

@@ -285,7 +285,7 @@ class ResolveError(WrappedError):
         super().__init__(cause, "resolve ")
 
 
-def new_fs(root: str | bytes, *, xattrs: bool = True) -> DiskFS:
+def new_fs(root: str | bytes | os.PathLike[str], *, xattrs: bool = True) -> DiskFS:
     """The file system below a directory.
 
     Args:
