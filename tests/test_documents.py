@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 import pybuildkit.session
+from tests import matrix
 from tests.daemons import write_tree
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -101,3 +102,53 @@ def test_public_names_have_docstrings(package: str) -> None:
             silent += [] if value.__doc__ else [name]
             silent += undocumented(value) if inspect.isclass(value) else []
     assert silent == []
+
+
+CELL = re.compile(r"(yes|no|-|recorded|received|SLSA v1)( \(.+\))?")
+FEATURES, DIFFERENCES = matrix.rows("feature"), matrix.rows("situation")
+UNTESTED_DIFFERENCES = 4  # rows with a dash for a test; may become fewer
+
+
+def test_there_are_tables() -> None:
+    assert len(FEATURES) > 90
+    assert len(DIFFERENCES) > 60
+    assert {len(row.cells) for row in FEATURES} == {5}
+    assert {len(row.cells) for row in DIFFERENCES} == {4}
+    assert sum(row.cells[-1] == "-" for row in DIFFERENCES) <= UNTESTED_DIFFERENCES
+
+
+@pytest.mark.parametrize("row", FEATURES + DIFFERENCES, ids=lambda row: f"line-{row.line}")
+def test_rows_name_tests_that_exist(row: matrix.Row) -> None:
+    references = list(row.references())
+    assert references or row.vectors() or (row in DIFFERENCES and row.cells[-1] == "-")
+    for file, name in references:
+        assert file.exists(), file
+        assert not name or name in matrix.functions(file), name
+    for area in row.vectors():
+        assert (ROOT / "tests/golden/vectors" / f"{area}.json").is_file(), area
+
+
+@pytest.mark.parametrize("row", FEATURES, ids=lambda row: f"line-{row.line}")
+def test_cells_say_what_the_skips_say(row: matrix.Row) -> None:
+    """A yes has a test that runs there, a no none that runs whole, a dash none at all."""
+    reaches = [matrix.reach(file, name) for file, name in row.references() if name]
+    offered = any(reach.kinds for reach in reaches)
+    for kind, cell in zip(matrix.KINDS, row.cells[1:4], strict=True):
+        assert CELL.fullmatch(cell), cell
+        if cell.startswith("yes") and offered:
+            assert any(reach.runs(kind) or not reach.kinds for reach in reaches), f"nothing named runs on {kind}"
+        if cell.startswith("no"):
+            assert not any(reach.runs_whole(kind) for reach in reaches), f"a test runs on {kind}"
+        if cell == "-":
+            assert not any(reach.runs(kind) for reach in reaches), f"a test runs on {kind}"
+
+
+def test_reach_sees_what_skips() -> None:
+    """The check reads fixtures, also of fixtures, and skips of each form."""
+    folder = ROOT / "tests/conformance"
+    assert matrix.reach(folder / "test_build.py", "test_run_step").never == {"embedded"}
+    assert matrix.reach(folder / "test_services.py", "test_raw_socket").kinds == {"docker", "buildkitd"}
+    assert matrix.reach(folder / "test_addresses.py", "test_tcp").kinds == set(matrix.KINDS)
+    assert matrix.reach(folder / "test_cache.py", "test_local_cache").never == {"docker"}
+    assert matrix.reach(folder / "test_library.py", "test_errors_name_the_source_line").never == {"docker"}
+    assert matrix.reach(folder / "test_requests.py", "test_github_cache").kinds == set()

@@ -65,10 +65,15 @@ def kind(addr: str) -> str:
     return scheme if scheme in ("docker", "embedded") else "buildkitd"
 
 
+def missing(kind: str, feature: str) -> str | None:
+    """Why daemons of a kind do not have a feature; None for those that have it."""
+    return _MISSING[kind].get(feature)
+
+
 def need(addr: str, *features: str) -> None:
     """Skip the test, with the reason, where the daemon lacks a feature."""
     for feature in features:
-        if reason := _MISSING[kind(addr)].get(feature):
+        if reason := missing(kind(addr), feature):
             pytest.skip(reason)
 
 
