@@ -152,7 +152,13 @@ class Job:
             options = self._options
             imports = self._caches.imports if self._caches is not None else None
             self._solver = JobSolver(
-                self.store, self.progress, self.sources.by_scheme(), options.flights, options.worker_id, imports
+                self.store,
+                self.progress,
+                self.sources.by_scheme(),
+                options.flights,
+                options.worker_id,
+                imports,
+                self.session_id,
             )
         return self._solver
 

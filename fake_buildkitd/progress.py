@@ -216,14 +216,18 @@ class VertexWriter:
 
         return report
 
-    def again(self, action: str) -> None:
-        """Tell of work on the vertex after its end; as BuildKit does, without the vertex's inputs."""
+    def again(self, name: str, action: str) -> None:
+        """Tell of work on the vertex after its end; as BuildKit does, without the vertex's inputs.
+
+        Args:
+            name: of the piece of work, whose kind is `action`.
+        """
         item_id, started = self.progress.new_id(), self.progress.clock()
         vertex = replace(self.vertex, inputs=[], started=started, completed=None, cached=False, error="")
         self.progress.write(item_id, vertex)
-        status = VertexStatus(id=action, vertex=vertex.digest, name=action, started=started)
+        status = VertexStatus(id=name, vertex=vertex.digest, name=action, started=started)
         completed = self.progress.clock()
-        self.progress.write(self._key(action), replace(status, completed=completed))
+        self.progress.write(self._key(name), replace(status, completed=completed))
         self.progress.write(item_id, replace(vertex, completed=completed))
 
     def one_off(self, item_id: str) -> Callable[[], None]:

@@ -68,7 +68,7 @@ def mkdir_all(tree: Tree, path: bytes, mode: int, owner: Owner | None, time: int
     existing = tree.lstat(path)
     if existing is not None and existing.is_dir():
         return made
-    node = tree.mkdir(path, mode, time if time is not None else now)
+    node = tree.mkdir(path, mode, time if time is not None else now, now)
     if owner is not None:
         node.uid, node.gid = owner
     return [*made, path]

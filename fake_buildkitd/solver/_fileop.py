@@ -12,6 +12,7 @@ from __future__ import annotations
 import errno
 import stat as st
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from fake_buildkitd.solver._copy import CopyInfo, Owner, copy, mkdir_all, resolve_wildcards
 from fake_buildkitd.solver._unpack import unpack
@@ -22,6 +23,7 @@ from pybuildkit.golang.errors import BuildkitError, wrap
 from pybuildkit.solver.pb import ops_pb2 as pb
 
 MAX_USER_FILE = 1 << 20
+_NOBODY = 0xFFFFFFFF  # to chown(2) it says: as it is, and what is new is root's
 
 
 class FileActionError(BuildkitError):
@@ -44,6 +46,43 @@ def solve_file_op(store: Store, op: pb.FileOp, inputs: Sequence[Node]) -> list[N
         FileActionError: an action failed.
     """
     return _FileOpSolver(store, op, inputs).run()
+
+
+@dataclass(frozen=True)
+class FileLayers:
+    """One output of a file operation: the input that it began with, -1 for an empty tree, and its layers.
+
+    `layers` are trees by the index of the action that made them, the lowest first; the last is the output itself.
+    """
+
+    base: int
+    layers: list[tuple[int, Node]]
+
+
+def layered_file_op(store: Store, op: pb.FileOp, inputs: Sequence[Node]) -> list[FileLayers]:
+    """As `solve_file_op`, with the layers: what several actions begin with, or copy from, is one of its own."""
+    solver = _FileOpSolver(store, op, inputs)
+    solver.run()
+    return [
+        solver.layers_of(output) for output in sorted(action.output for action in op.actions if action.output != -1)
+    ]
+
+
+def check_inputs(op: pb.FileOp, inputs: int) -> None:
+    """Refuse an operation that looks names of users up in something that is no input, or copies from such.
+
+    Raises:
+        BuildkitError: "invalid input index N in file op with N inputs".
+    """
+    for action in op.actions:
+        if action.HasField("copy") and action.secondaryInput < -1:
+            raise BuildkitError(f"invalid input index {action.secondaryInput} in file op with {inputs} inputs")
+        for owner in _owners(action):
+            for user in (owner.user, owner.group):
+                if user.WhichOneof("user") == "byName" and user.byName.input < 0:
+                    break
+                if user.WhichOneof("user") == "byName" and user.byName.input >= inputs:
+                    raise BuildkitError(f"invalid input index {user.byName.input} in file op with {inputs} inputs")
 
 
 def selectors(op: pb.FileOp, inputs: int) -> dict[int, list[Selector] | None]:
@@ -75,18 +114,6 @@ def _without_covered(wanted: list[Selector] | None) -> list[Selector] | None:
 
     kept = [each for each in dict.fromkeys(wanted) if not each.is_plain() or not covered(each)]
     return sorted(kept, key=lambda each: each.path)
-
-
-def output_bases(op: pb.FileOp, inputs: int) -> list[int]:
-    """For each output of an operation the index of the input that it began with, -1 for an empty tree."""
-    bases: dict[int, int] = {}
-    for action in op.actions:
-        base = action.input
-        while base >= inputs:
-            base = op.actions[base - inputs].input
-        if action.output != -1:
-            bases[action.output] = base
-    return [bases[output] for output in sorted(bases)]
 
 
 def _add(found: dict[int, list[Selector] | None], index: int, selector: Selector) -> None:
@@ -144,6 +171,29 @@ class _FileOpSolver:
                 raise BuildkitError(f"missing output index {index}")
         return [self._get(outputs[index]) for index in range(len(outputs))]
 
+    def layers_of(self, output: int) -> FileLayers:
+        """The layers of an output, after `run`."""
+        count = len(self.inputs)
+        index = next(count + at for at, action in enumerate(self.actions) if action.output == output)
+        layers: list[tuple[int, Node]] = []
+        own = self._own_layers()
+        while index >= count:
+            if index in own:
+                layers.append((index, self.done[index]))
+            index = self.actions[index - count].input
+        return FileLayers(index, layers[::-1])
+
+    def _own_layers(self) -> set[int]:
+        """The trees that are layers of their own: outputs, and what is used twice."""
+        own: set[int] = set()
+        used: set[int] = set()
+        for at, action in enumerate(self.actions):
+            for index in (action.input, action.secondaryInput):
+                (own if index in used else used).add(index)
+            if action.output != -1:
+                own.add(len(self.inputs) + at)
+        return own
+
     def _get(self, wanted: int) -> Node:
         """The tree with an index, made from those that it depends on."""
         stack = [wanted]
@@ -169,7 +219,8 @@ class _FileOpSolver:
     def _needs(self, index: int) -> list[int]:
         action = self.actions[index - len(self.inputs)]
         needs = [action.input, action.secondaryInput]
-        for owner in _owners(action):
+        linked = action.WhichOneof("action") == "symlink" and action.symlink.HasField("owner")
+        for owner in [action.symlink.owner] if linked else _owners(action):
             for user in (owner.user, owner.group):
                 if user.WhichOneof("user") == "byName":
                     if not 0 <= user.byName.input < len(self.inputs) + len(self.actions):
@@ -227,7 +278,7 @@ class _FileOpSolver:
             entry = self._entry(owner.group.byName, b"/etc/group")
             if entry is not None and len(entry) > 2:
                 gid = _number(entry[2])
-        return uid, gid
+        return uid if uid != _NOBODY else 0, gid if gid != _NOBODY else 0
 
     def _entry(self, user: pb.NamedUserOpt, path: bytes) -> list[str] | None:
         """The fields of the line for a user or group, or None where there is no such file or line."""
@@ -272,7 +323,7 @@ def mkdir(tree: Tree, action: pb.FileActionMkDir, owner: Owner | None, now: int)
         return
     if tree.lstat(path) is not None:
         return
-    node = tree.mkdir(path, action.mode & 0o777, time if time is not None else now)
+    node = tree.mkdir(path, action.mode & 0o777, time if time is not None else now, now)
     if owner is not None:
         node.uid, node.gid = owner
 
@@ -311,14 +362,20 @@ def _write_links(tree: Tree, node: Node) -> None:
 def symlink(tree: Tree, action: pb.FileActionSymlink, owner: Owner | None, now: int) -> None:
     """Make a symbolic link; nothing may be there."""
     path = tree.resolve(clean(_path(action.newpath)))
+    shown = f"symlink {action.oldpath} {path.decode('utf-8', 'replace')}"
+    if not action.oldpath:
+        raise BuildkitError(f"{shown}: no such file or directory")
     if tree.lstat(path) is not None:
-        raise BuildkitError(f"symlink {action.oldpath} {path.decode('utf-8', 'replace')}: file exists")
+        raise BuildkitError(f"{shown}: file exists")
     link = _path(action.oldpath)
     time = _time(action.timestamp)
     node = Node(st.S_IFLNK | 0o777, link=link, size=len(link), mtime=time if time is not None else now)
     if owner is not None:
         node.uid, node.gid = owner
-    tree.put(path, node, "symlink")
+    try:
+        tree.put(path, node, "symlink")
+    except PathError as err:
+        raise BuildkitError(f"{shown}: {err.reason()}") from err
     tree.touch_parent(path, now)
 
 

@@ -17,7 +17,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import posixpath
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Protocol
@@ -26,20 +26,17 @@ from fake_buildkitd.errors import ContentCacheError, OpError, UnsupportedError
 from fake_buildkitd.progress import Progress, VertexWriter
 from fake_buildkitd.solver._assembly import Assembly
 from fake_buildkitd.solver._build import Nesting, definition_input, nested_graph
-from fake_buildkitd.solver._fileop import output_bases, selectors, solve_file_op
+from fake_buildkitd.solver._fileop import check_inputs, selectors
 from fake_buildkitd.solver._graph import Edge, Vertex, walk
-from fake_buildkitd.solver._steps import diff_steps, merge_steps, tree_of_steps
+from fake_buildkitd.solver._maker import Maker
 from fake_buildkitd.store import (
     Node,
     Selector,
     Snapshot,
-    Step,
     Store,
     empty_root,
     root_digest,
     selected_digest,
-    set_steps,
-    steps_of,
 )
 from pybuildkit.golang import context
 from pybuildkit.golang.context import Context
@@ -65,8 +62,6 @@ class CacheKeyError(WrappedError):
 
 SourceFunc = Callable[[Context, Vertex, VertexWriter], Awaitable[Snapshot | Kept | None]]
 """Fetches a source, None for an empty tree; `VertexWriter` takes its statuses."""
-
-Roots = list[Node]
 
 
 class CacheImports(Protocol):
@@ -115,10 +110,21 @@ class Result:
             load, self.load = self.load, None
             load()
 
-    def root(self, index: int, now: int = 0) -> Node:
-        """The tree of an output; `now` is the time of an empty one."""
-        snapshot = self.snapshots[index]
-        return snapshot.root if snapshot is not None else empty_root(now)
+    def root(self, index: int) -> Node:
+        """The tree of an output."""
+        snapshot = self.snapshot(index)
+        return snapshot.root if snapshot is not None else empty_root()
+
+    def snapshot(self, index: int) -> Snapshot | None:
+        """The tree of an output, None for an empty one, once it was made.
+
+        Raises:
+            BuildkitError: there is no such output.
+        """
+        if index >= len(self.snapshots):
+            count = len(self.snapshots)
+            raise BuildkitError(f"invalid response from exec need {index} index but {count} results received")
+        return self.snapshots[index]
 
 
 class Flights:
@@ -155,6 +161,7 @@ class JobSolver:
         flights: shared by all builds on the store.
         worker_id: shown in errors about a tree.
         imports: build caches from elsewhere.
+        session_id: of the client whose files are read.
     """
 
     def __init__(
@@ -165,6 +172,7 @@ class JobSolver:
         flights: Flights,
         worker_id: str,
         imports: CacheImports | None = None,
+        session_id: str = "",
     ) -> None:
         self.store = store
         self._imports = imports
@@ -172,12 +180,13 @@ class JobSolver:
         self._sources = sources
         self._flights = flights
         self._worker_id = worker_id
+        self._session_id = session_id
         self._running: dict[str, asyncio.Task[Result]] = {}
         self._making: dict[str, asyncio.Task[Result]] = {}
         self._writers: dict[str, VertexWriter] = {}
-        self._nothing: Snapshot | None = None
         self._nesting = Nesting()
         self.assembly = Assembly(store)
+        self._maker = Maker(store, self.assembly)
         self._ctx, self._cancel = context.with_cancel(context.background())
 
     async def solve(self, ctx: Context, edge: Edge) -> Snapshot | None:
@@ -191,11 +200,10 @@ class JobSolver:
                 self._writers[vertex.digest] = VertexWriter(self.progress, vertex.client_vertex())
                 self._writers[vertex.digest].announce()
         result = await self._result(ctx, edge.vertex)
+        await self._need_output(ctx, result, edge.index)
         await result.make(ctx)
-        if not 0 <= edge.index < len(result.snapshots):
-            raise BuildkitError(f"invalid output index {edge.index} of vertex {edge.vertex.digest}")
         result.use()
-        snapshot = result.snapshots[edge.index]
+        snapshot = result.snapshot(edge.index)
         if snapshot is not None:
             self.store.use(snapshot)
         return snapshot
@@ -222,9 +230,21 @@ class JobSolver:
         return await context.run(ctx, asyncio.shield(task))
 
     async def _make(self, ctx: Context, vertex: Vertex) -> Result:
-        if not vertex.inputs:
-            self._writers[vertex.digest].start()(None)
         return await self._placed(vertex, self._run(ctx, vertex))
+
+    def _check(self, vertex: Vertex) -> None:
+        """Refuse what makes no key; of a vertex without inputs it is shown that it was looked at."""
+        done = self._writers[vertex.digest].start() if not vertex.inputs else None
+        error: BuildkitError | None = None
+        try:
+            if vertex.op.HasField("file"):
+                check_inputs(vertex.op.file, len(vertex.inputs))
+        except BuildkitError as err:
+            error = err
+            raise CacheKeyError(err) from err
+        finally:
+            if done is not None:
+                done(error)
 
     async def _placed(self, vertex: Vertex, work: Awaitable[Result]) -> Result:
         """Do a vertex's work; an error says in which vertex it came up."""
@@ -252,12 +272,18 @@ class JobSolver:
         except (BuildkitError, OSError) as err:
             raise _InputError(err) from err
         pairs: list[tuple[Result, int]] = []
-        for result, (below, index) in zip(results, vertex.inputs, strict=True):
+        for result, (_, index) in zip(results, vertex.inputs, strict=True):
             assert result is not None
-            if index >= len(result.snapshots):
-                raise BuildkitError(f"invalid output index {index} of vertex {below.digest}")
+            await self._need_output(ctx, result, index)
             pairs.append((result, index))
         return pairs
+
+    @staticmethod
+    async def _need_output(ctx: Context, result: Result, index: int) -> None:
+        """Refuse an output that a vertex does not have, once it has run."""
+        if index >= len(result.snapshots):
+            await result.make(ctx)
+            result.snapshot(index)
 
     @staticmethod
     async def _need(ctx: Context, results: Iterable[Result]) -> None:
@@ -285,6 +311,7 @@ class JobSolver:
         return start
 
     async def _run(self, ctx: Context, vertex: Vertex) -> Result:
+        self._check(vertex)
         inputs = await self._inputs(ctx, vertex)
         result = await self._run_op(ctx, vertex, inputs)
         result.inputs = inputs
@@ -298,14 +325,8 @@ class JobSolver:
             return await self._file(ctx, vertex, inputs)
         if kind == "build":
             return await self._build(ctx, vertex, inputs)
-        if kind in ("merge", "diff"):
-            return await self._layers(ctx, vertex, inputs)
-        if kind == "passthrough":
-            outputs = [inputs[index] for index in vertex.op.passthrough.outputs]
-            await self._need(ctx, (each for each, _ in outputs))
-            snapshots = [result.snapshots[index] for result, index in outputs]
-            key = _key("passthrough", [f"{result.key}#{index}" for result, index in outputs])
-            return Result(snapshots, key, load=lambda: _use_all(result for result, _ in outputs))
+        if kind in ("merge", "diff", "passthrough"):
+            return await self._whole(ctx, vertex, inputs)
         raise await self._unsupported(vertex, kind)
 
     async def _unsupported(self, vertex: Vertex, kind: str | None) -> BuildkitError:
@@ -331,7 +352,10 @@ class JobSolver:
         kept = isinstance(found, Kept)
         snapshot = found.snapshot if isinstance(found, Kept) else found
         root = snapshot.root if snapshot is not None else empty_root()
-        key = _key("source", [scheme, root_digest(root).hex()])
+        about = root_digest(root)
+        if scheme == "local":  # never the same in two sessions, so that only what is copied from it can be cached
+            about = f"{self._session_id} ".encode() + vertex.op.SerializeToString(deterministic=True)
+        key = _key("source", [scheme, about.hex()])
         return Result([snapshot], key, load=(lambda: writer.start(cached=True)(None)) if kept else None)
 
     async def _file(self, ctx: Context, vertex: Vertex, inputs: list[tuple[Result, int]]) -> Result:
@@ -339,14 +363,7 @@ class JobSolver:
         read = [inputs[position] for position in reads if reads[position] is not None]
         await self._need(ctx, (result for result, _ in read))
         self._assemble(read)
-        key = self._file_key(vertex, inputs)
-
-        def run() -> Roots:
-            now = self.store.clock()
-            roots = [result.root(index, now) for result, index in inputs]
-            return solve_file_op(self.store, vertex.op.file, roots)
-
-        return await self._cached(ctx, vertex, key, inputs, run)
+        return await self._cached(ctx, vertex, self._file_key(vertex, inputs), inputs)
 
     def _file_key(self, vertex: Vertex, inputs: list[tuple[Result, int]]) -> str:
         reads = selectors(vertex.op.file, len(inputs))
@@ -368,7 +385,7 @@ class JobSolver:
         try:
             return _key("content", [selected_digest(result.root(index), each).hex() for each in wanted])
         except BuildkitError as err:
-            snapshot = result.snapshots[index]
+            snapshot = result.snapshot(index)
             name = f"{self._worker_id}::{snapshot.id if snapshot is not None else ''}"
             failed = wrap(err, f"failed to calculate checksum of ref {name}")
             self._writers[vertex.digest].start()(failed)
@@ -398,35 +415,21 @@ class JobSolver:
             self.store.cache(f"{key}#0", snapshot)
         return Result([snapshot], key)
 
-    async def _layers(self, ctx: Context, vertex: Vertex, inputs: list[tuple[Result, int]]) -> Result:
-        op = vertex.op
+    async def _whole(self, ctx: Context, vertex: Vertex, inputs: list[tuple[Result, int]]) -> Result:
+        """The result of an operation whose inputs count as they are: their own keys make its key."""
+        kind = vertex.op.WhichOneof("op") or ""
         keys = [f"{result.key}#{index}" for result, index in inputs]
-        text = op.merge.SerializeToString() if op.HasField("merge") else op.diff.SerializeToString()
-        key = _key(op.WhichOneof("op") or "", [text.hex(), *keys])
-
-        def run() -> Roots:
-            return [tree_of_steps(self.store, self._op_steps(vertex, inputs))]
-
-        return await self._cached(ctx, vertex, key, inputs, run)
-
-    def _op_steps(self, vertex: Vertex, inputs: list[tuple[Result, int]]) -> list[Step]:
-        """The layers of a merge or difference."""
-        op, trees = vertex.op, [result.snapshots[index] for result, index in inputs]
-        if op.HasField("merge"):
-            return merge_steps(self.store, trees)
-        rest = iter(trees)
-        below = self._side(op.diff.lower.input, "lower", rest, len(trees))
-        above = self._side(op.diff.upper.input, "upper", rest, len(trees))
-        if above is None and below is not None:
-            if self._nothing is None:
-                self._nothing = self.store.commit(empty_root(), vertex.name, "internal")
-            above = self._nothing
-        return diff_steps(self.store, below, above)
+        text = getattr(vertex.op, kind).SerializeToString(deterministic=True)
+        return await self._cached(ctx, vertex, _key(kind, [text.hex(), *keys]), inputs)
 
     def _assemble(self, inputs: Iterable[tuple[Result, int]]) -> None:
         """Note that the trees of inputs are read."""
         for result, index in inputs:
-            self.assembly.read(result.snapshots[index])
+            self.assembly.read(result.snapshot(index))
+
+    def _show_assembly(self, vertex: Vertex, made: Sequence[Snapshot | None]) -> None:
+        if made and (vertex.op.HasField("merge") or vertex.op.HasField("diff")):
+            self.assembly.add(made[0], self._writers[vertex.digest], again=vertex.op.HasField("merge"))
 
     async def _need_all(self, ctx: Context, inputs: list[tuple[Result, int]]) -> None:
         """Make sure that all inputs have their trees, and show those that were kept."""
@@ -434,24 +437,7 @@ class JobSolver:
         for result, _ in inputs:
             result.use()
 
-    @staticmethod
-    def _side(index: int, name: str, rest: Iterator[Snapshot | None], count: int) -> Snapshot | None:
-        """One side of a difference: the next of its inputs, whatever index it names."""
-        if index == -1:
-            return None
-        try:
-            return next(rest)
-        except StopIteration:
-            raise BuildkitError(f"invalid {name} input index {count} for diff op with {count} inputs") from None
-
-    async def _cached(
-        self,
-        ctx: Context,
-        vertex: Vertex,
-        key: str,
-        inputs: list[tuple[Result, int]],
-        run: Callable[[], Roots],
-    ) -> Result:
+    async def _cached(self, ctx: Context, vertex: Vertex, key: str, inputs: list[tuple[Result, int]]) -> Result:
         """The cached result of a key, or one that is made when it is needed."""
         writer = self._writers[vertex.digest]
         imports = self._imports if not vertex.ignore_cache else None
@@ -463,20 +449,22 @@ class JobSolver:
             if known is not None:
                 return known
             await self._need_all(self._ctx, inputs)
+            trees = [result.snapshot(index) for result, index in inputs]
             if vertex.op.HasField("file"):
                 self._assemble(inputs)
             done = writer.start()
             try:
-                roots = await context.run(self._ctx, asyncio.to_thread(run))
-                commit = [self.store.commit(root, vertex.name) for root in roots]
+                make = asyncio.to_thread(self._maker.make, vertex.op, vertex.name, trees)
+                made = await context.run(self._ctx, make)
             except BaseException as err:
                 done(err if isinstance(err, BuildkitError | OSError) else context.CanceledError())
                 raise
             done(None)
-            self._note_steps(vertex, inputs, commit)
-            for index, snapshot in enumerate(commit):
-                self.store.cache(f"{key}#{index}", snapshot)
-            return Result(list(commit), key)
+            self._show_assembly(vertex, made)
+            for index, snapshot in enumerate(made):
+                if snapshot is not None:
+                    self.store.cache(f"{key}#{index}", snapshot)
+            return Result(made, key)
 
         if imports is not None:
             await imports.load(ctx)
@@ -503,20 +491,6 @@ class JobSolver:
             self.store.cache(name, snapshot)
         return Result(list(found), key)
 
-    def _note_steps(self, vertex: Vertex, inputs: list[tuple[Result, int]], snapshots: list[Snapshot]) -> None:
-        """Note for new trees which layers they are made of."""
-        trees = [result.snapshots[index] for result, index in inputs]
-        if not vertex.op.HasField("file"):
-            steps = self._op_steps(vertex, inputs)
-            set_steps(self.store, snapshots[0], steps)
-            self.assembly.postpone(vertex.op, trees, steps, snapshots[0])
-            self.assembly.add(snapshots[0], self._writers[vertex.digest])
-            return
-        for base, snapshot in zip(output_bases(vertex.op.file, len(inputs)), snapshots, strict=True):
-            parent = trees[base] if base != -1 else None
-            step = (parent.id if parent is not None else "", snapshot.id)
-            set_steps(self.store, snapshot, [*steps_of(self.store, parent), step])
-
     def _lookup(self, vertex: Vertex, key: str) -> Result | None:
         """The result of a key that the store has."""
         if vertex.ignore_cache:
@@ -524,7 +498,7 @@ class JobSolver:
         found = [self.store.cached(name) for name in _names(vertex, key)]
         if not found or not all(found):
             return None
-        self.assembly.add(found[0], self._writers[vertex.digest])
+        self._show_assembly(vertex, found)
         return Result(list(found), key, load=lambda: self._writers[vertex.digest].start(cached=True)(None))
 
 
@@ -542,15 +516,12 @@ def _retrieve(task: asyncio.Task[Result]) -> None:
         task.exception()
 
 
-def _use_all(results: Iterable[Result]) -> None:
-    for result in results:
-        result.use()
-
-
 def _names(vertex: Vertex, key: str) -> list[str]:
     """The keys of a vertex's outputs."""
     op = vertex.op
-    count = sum(action.output != -1 for action in op.file.actions) if op.HasField("file") else 1
+    count = len(op.passthrough.outputs) if op.HasField("passthrough") else 1
+    if op.HasField("file"):
+        count = sum(action.output != -1 for action in op.file.actions)
     return [f"{key}#{index}" for index in range(count)]
 
 

@@ -36,8 +36,12 @@ class PathError(BuildkitError):
         self.errno = code
 
     def __str__(self) -> str:
+        return f"{self.op} {self.path.decode('utf-8', 'replace')}: {self.reason()}"
+
+    def reason(self) -> str:
+        """Go's words for the errno."""
         reason = os.strerror(self.errno)
-        return f"{self.op} {self.path.decode('utf-8', 'replace')}: {reason[:1].lower()}{reason[1:]}"
+        return reason[:1].lower() + reason[1:]
 
 
 class Node:
@@ -300,8 +304,8 @@ class Tree:
         assert owned.children is not None
         del owned.children[name]
 
-    def mkdir(self, path: bytes, mode: int, mtime: int) -> Node:
-        """Make a directory with these permissions; its parent must exist.
+    def mkdir(self, path: bytes, mode: int, mtime: int, now: int | None = None) -> Node:
+        """Make a directory with these permissions; its parent must exist, and gets the time `now` (default: `mtime`).
 
         Raises:
             PathError: something is there already, or the parent is no directory.
@@ -311,7 +315,7 @@ class Tree:
         node = Node(st.S_IFDIR | (mode & 0o7777), mtime=mtime)
         node.owner = self._owner
         self.put(path, node, "mkdir")
-        self.touch_parent(path, mtime)
+        self.touch_parent(path, mtime if now is None else now)
         return node
 
     def touch_parent(self, path: bytes, mtime: int) -> None:

@@ -40,7 +40,7 @@ RECORDED_GOOD = Path(__file__).with_name("good.json")
 _TIME = 1_500_000_000
 _OWN = [
     (re.compile(r"ref [a-z0-9]+::[a-z0-9]+"), "ref X"),
-    (re.compile(r"(?<= )/\S*/snapshots/\d+(?=/)"), ""),
+    (re.compile(r"(?<= )/\S*/(?:snapshots/\d+(?:/fs)?|cachemounts/buildkit\d+)(?=/)"), ""),
     (re.compile(r"(?<=lstat )/tmp/[^/ ]+"), "CONTEXT"),
 ]
 """What a text has of one daemon, one machine or one run."""
