@@ -100,6 +100,7 @@ class Forwarder:
             inputs = dict(request.FrontendInputs)
             result = await self.job.frontend(ctx, request.Frontend, request.FrontendOpt, inputs)
         elif has_definition:
+            self.job.import_caches(request.CacheImports)
             result = FrontendResult(ref=self.job.ref(request.Definition))
         else:
             result = FrontendResult()

@@ -40,6 +40,7 @@ from pybuildkit.util import entitlements
 
 if TYPE_CHECKING:
     from fake_buildkitd.attestations import Attestation
+    from fake_buildkitd.cache._export import CacheEntry
     from fake_buildkitd.cache._job import JobCaches
     from fake_buildkitd.exporters._source import InlineCache
     from fake_buildkitd.image import Layer
@@ -175,6 +176,24 @@ class Job:
     def ref(self, definition: pb.Definition) -> JobRef | None:
         """The result of a definition; None for an empty one."""
         return JobRef(self, definition) if getattr(definition, "def") else None
+
+    def import_caches(self, entries: Sequence[CacheEntry]) -> None:
+        """Let the graphs that follow look into caches from elsewhere, too."""
+        if entries:
+            self._use_caches([], entries)
+
+    def _use_caches(self, exports: Sequence[CacheEntry], imports: Sequence[CacheEntry]) -> None:
+        from fake_buildkitd.cache._export import CacheContext
+        from fake_buildkitd.cache._job import JobCaches
+
+        if self._caches is None:
+            source = CacheContext(
+                self.store, self._options.manager, self.session_id, lambda: self.sources.authorizer, self.writer
+            )
+            self._caches = JobCaches(source, exports)
+        self._caches.imports.add(imports)
+        if self._solver is not None:
+            self._solver.imports = self._caches.imports
 
     async def read_file(self, ctx: Context, ref: Ref | None, name: str, length: int = -1) -> bytes:
         """The content of a file of a result; not more of it than `length` bytes, unless that is negative."""
@@ -367,13 +386,7 @@ class Job:
 
             self._attest = parse(request.FrontendAttrs)
         if request.Cache.Exports or request.Cache.Imports:
-            from fake_buildkitd.cache._export import CacheContext
-            from fake_buildkitd.cache._job import JobCaches
-
-            source = CacheContext(
-                self.store, self._options.manager, self.session_id, lambda: self.sources.authorizer, self.writer
-            )
-            self._caches = JobCaches(source, request.Cache.Exports, request.Cache.Imports)
+            self._use_caches(request.Cache.Exports, request.Cache.Imports)
         entitlements.white_list(request.Entitlements, [])
         return exporters
 

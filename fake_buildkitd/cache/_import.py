@@ -67,6 +67,7 @@ class Imports:
     def __init__(self, source: CacheContext) -> None:
         self._source = source
         self._wanted: dict[str, tuple[str, dict[str, str]]] = {}
+        self._known: set[str] = set()
         self._lock = asyncio.Lock()
         self._caches: list[_Cache] = []
 
@@ -79,8 +80,8 @@ class Imports:
     async def load(self, ctx: Context) -> None:
         """Read what was added and is not read yet."""
         async with self._lock:
-            wanted = {name: entry for name, entry in self._wanted.items() if entry[0]}
-            self._wanted.update(dict.fromkeys(wanted, ("", {})))
+            wanted = {name: entry for name, entry in self._wanted.items() if name not in self._known}
+            self._known.update(wanted)
             found = await asyncio.gather(*(self._load_one(ctx, name, *entry) for name, entry in wanted.items()))
             self._caches += [cache for each in found for cache in each]
 

@@ -34,11 +34,10 @@ class JobCaches:
         BuildkitError: an option that makes no sense. UnsupportedError: a cache that this daemon does not have.
     """
 
-    def __init__(self, source: CacheContext, exports: Sequence[CacheEntry], imports: Sequence[CacheEntry]) -> None:
+    def __init__(self, source: CacheContext, exports: Sequence[CacheEntry]) -> None:
         self._source = source
         self._exporters, self.inline = resolve_exports(exports)
         self.imports = Imports(source)
-        self.imports.add(imports)
 
     async def export(self, ctx: Context, outputs: Sequence[Output]) -> dict[str, str]:
         """Export all caches, and give what the client is told of them.

@@ -5,7 +5,7 @@ Mirrors the parts of frontend/frontend.go and frontend/gateway/client that Build
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -56,6 +56,9 @@ class Bridge(Protocol):
 
     def ref(self, definition: pb.Definition) -> Ref | None:
         """The result of a definition; None for an empty one."""
+
+    def import_caches(self, entries: Sequence[gateway_pb2.CacheOptionsEntry]) -> None:
+        """Let the graphs that follow look into caches from elsewhere, too."""
 
     async def read_file(self, ctx: Context, ref: Ref | None, name: str, length: int = -1) -> bytes:
         """The content of a file of a result.

@@ -175,7 +175,7 @@ class JobSolver:
         session_id: str = "",
     ) -> None:
         self.store = store
-        self._imports = imports
+        self.imports = imports
         self.progress = progress
         self._sources = sources
         self._flights = flights
@@ -440,7 +440,7 @@ class JobSolver:
     async def _cached(self, ctx: Context, vertex: Vertex, key: str, inputs: list[tuple[Result, int]]) -> Result:
         """The cached result of a key, or one that is made when it is needed."""
         writer = self._writers[vertex.digest]
-        imports = self._imports if not vertex.ignore_cache else None
+        imports = self.imports if not vertex.ignore_cache else None
 
         async def attempt() -> Result:
             known = self._lookup(vertex, key)

@@ -211,6 +211,7 @@ class _Builder:
             definition = await converted.state.marshal(self.ctx)
         except BuildkitError as err:
             raise wrap(err, "failed to marshal LLB definition") from err
+        self.bridge.import_caches(self.options.cache_imports)
         ref: Ref | None = self.bridge.ref(definition.to_pb())
         platform = platforms.normalize(target or platforms.default_spec())
         name = platforms.format_all(platform)

@@ -19,7 +19,7 @@ from fake_buildkitd.frontend.dockerfile._gitref import git_context
 from fake_buildkitd.frontend.dockerfile._linter import LintConfig, parse_lint_options
 from fake_buildkitd.frontend.dockerfile._options import (
     OptionError,
-    check_cache_imports,
+    cache_imports,
     check_removed,
     check_run_options,
     parse_platforms,
@@ -76,7 +76,7 @@ class BuildOptions:
         check_run_options(opts)
         self.no_cache = self._no_cache()
         self.multi_platform = self._multi_platform()
-        check_cache_imports(opts.get("cache-imports", ""))
+        self.cache_imports = cache_imports(opts)
         _check_attestations(opts)
         self.build_args = self._prefixed("build-arg:")
         self.labels = self._prefixed("label:")

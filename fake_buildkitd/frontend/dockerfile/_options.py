@@ -10,6 +10,7 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Callable, Mapping
 
+from pybuildkit.frontend.gateway.pb import gateway_pb2
 from pybuildkit.golang import json
 from pybuildkit.golang.errors import BuildkitError, wrap
 from pybuildkit.golang.strconv import atoi, parse_int, parse_uint, quote
@@ -168,39 +169,60 @@ _RESOURCES: dict[str, _Check] = {
 }
 
 
-def check_cache_imports(text: str) -> None:
-    """Judge the list of caches; the client names them to the daemon a second time, which is where they come from.
+def cache_imports(opts: Mapping[str, str]) -> list[gateway_pb2.CacheOptionsEntry]:
+    """The caches to import: a list in JSON, and names of images, separated by commas, as older clients give them.
 
     Raises:
         BuildkitError: it is no list of caches.
     """
+    entries = _listed_imports(opts.get("cache-imports", ""))
+    old = opts.get("cache-from", "")
+    named = old.split(",") if old else []
+    return entries + [gateway_pb2.CacheOptionsEntry(Type="registry", Attrs={"ref": ref}) for ref in named]
+
+
+def _listed_imports(text: str) -> list[gateway_pb2.CacheOptionsEntry]:
     if not text:
-        return
+        return []
     what = f"failed to unmarshal cache-imports ({quote(text)})"
     try:
         value = json.unmarshal(text)
     except BuildkitError as err:
         raise wrap(err, what) from err
     if value is None:
-        return
+        return []
     kind = "[]*moby_buildkit_v1.CacheOptionsEntry"
     if not isinstance(value, list):
         raise OptionError(f"{what}: json: cannot unmarshal {_json_kind(value)} into Go value of type {kind}")
-    for entry in value:
-        _check_cache_entry(entry, f"{what}: json: cannot unmarshal ", kind.removeprefix("[]*"))
+    refused = f"{what}: json: cannot unmarshal "
+    return [_cache_entry(entry, refused, kind.removeprefix("[]*")) for entry in value if entry is not None]
 
 
-def _check_cache_entry(entry: object, refused: str, kind: str) -> None:
-    if entry is None:
-        return
+def _cache_entry(entry: object, refused: str, kind: str) -> gateway_pb2.CacheOptionsEntry:
+    read = gateway_pb2.CacheOptionsEntry()
     if not isinstance(entry, dict):
         raise OptionError(f"{refused}{_json_kind(entry)} into Go value of type {kind}")
     for key, value in entry.items():
         wanted = {"type": ("Type", "string"), "attrs": ("Attrs", "map[string]string")}.get(key.lower())
-        if wanted is None or value is None or _json_kind(value) == {"Type": "string", "Attrs": "object"}[wanted[0]]:
+        if wanted is None or value is None:
             continue
-        field = f"CacheOptionsEntry.{wanted[0]} of type {wanted[1]}"
-        raise OptionError(f"{refused}{_json_kind(value)} into Go struct field {field}")
+        if isinstance(value, str) and wanted[0] == "Type":
+            read.Type = value
+        elif isinstance(value, dict) and wanted[0] == "Attrs":
+            read.Attrs.update(_texts(value, f"{refused}%s into Go struct field CacheOptionsEntry.Attrs of type string"))
+        else:
+            field = f"CacheOptionsEntry.{wanted[0]} of type {wanted[1]}"
+            raise OptionError(f"{refused}{_json_kind(value)} into Go struct field {field}")
+    return read
+
+
+def _texts(value: Mapping[str, object], refused: str) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for key, text in value.items():
+        if text is not None and not isinstance(text, str):
+            raise OptionError(refused % _json_kind(text))
+        found[key] = text or ""
+    return found
 
 
 def _json_kind(value: object) -> str:

@@ -14,8 +14,13 @@ from fake_buildkitd.cache._config import CacheConfig, Record, marshal, read_chai
 from fake_buildkitd.cache._export import resolve_exports
 from fake_buildkitd.image import Descriptor, ImageError
 from pybuildkit.api.services.control import control_pb2 as pb
-from pybuildkit.client import Client
+from pybuildkit.client import Client, llb
+from pybuildkit.client._graph import SolveStatus
 from pybuildkit.client._solveopt import CacheOptionsEntry, ExportEntry, SolveOpt
+from pybuildkit.frontend.gateway import client as gateway
+from pybuildkit.golang import context
+from pybuildkit.golang.chan import Chan
+from pybuildkit.golang.context import Context
 from pybuildkit.golang.errors import BuildkitError
 from pybuildkit.third_party import fsutil
 from tests.fake_buildkitd.helpers import Built, connected, solve, tree_on_disk, write_tree
@@ -246,3 +251,46 @@ def test_results_of_records() -> None:
 def test_caches_that_make_no_sense(layers: list[Json], result: Json) -> None:
     with pytest.raises(ImageError, match="invalid l"):
         read_chains({"layers": layers, "records": [{"digest": "1", **result}]}, BLOBS)
+
+
+async def test_imports_named_to_the_frontend_alone(tmp_path: Path) -> None:
+    folder = write_tree(tmp_path / "src", FILES)
+    opts = {
+        "cache-from": "127.0.0.1:1/a,127.0.0.1:1/b",
+        "cache-imports": json.dumps([None, {"attrs": None}, {"type": "no", "attrs": {"x": "y", "z": None}}]),
+    }
+    async with Daemon() as daemon, connected(daemon) as client:
+        built = await build(client, folder, tmp_path / "out", opts=opts)
+        assert built.error is None
+        again = await build(client, folder, tmp_path / "out", opts={"cache-imports": '[{"Attrs":{"a":1}}]'})
+    imports = [text for name, text in built.errors().items() if name.startswith("importing cache manifest from ")]
+    assert [name for name in built.names() if name.endswith(("127.0.0.1:1/a", "127.0.0.1:1/b"))]
+    assert sorted(text[:43] for text in imports) == [
+        "failed to configure registry cache importer",
+        "failed to configure registry cache importer",
+        "unknown cache importer: ",
+        "unknown cache importer: no",
+    ]
+    assert str(again.error).endswith(
+        "json: cannot unmarshal number into Go struct field CacheOptionsEntry.Attrs of type string"
+    )
+
+
+async def test_imports_of_a_solve_through_the_gateway() -> None:
+    """The steps of one solve use what was named in it; two solves do not read a cache twice."""
+    statuses: Chan[SolveStatus] = Chan(1000)
+
+    async def frontend(ctx: Context, client: gateway.Client) -> gateway.Result:
+        result = gateway.Result()
+        for name in ("/a", "/b"):
+            graph = (await llb.scratch().file(llb.mkfile(name, 0o644, "")).marshal(ctx)).to_pb()
+            imports = [gateway.CacheOptionsEntry(type="no", attrs={})]
+            request = gateway.SolveRequest(definition=graph, cache_imports=imports, evaluate=True)
+            result = await client.solve(ctx, request)
+        return result
+
+    async with Daemon() as daemon, connected(daemon) as client:
+        await client.build(context.background(), SolveOpt(), "", frontend, statuses)
+    built = Built([status async for status in statuses])
+    texts = [text for name, text in built.errors().items() if name.startswith("importing cache manifest from ")]
+    assert texts == ["unknown cache importer: no"]
