@@ -128,26 +128,43 @@ class _VertexStream:
         return status
 
     def _append(self, vertex: Vertex) -> list[Vertex]:
+        """The vertex, after those below it of which it tells that they are cached; a graph may be very deep."""
         out: list[Vertex] = []
-        self._known[vertex.digest] = vertex
-        if vertex.started is not None:
-            for digest in vertex.inputs:
-                known = self._known.get(digest)
-                if known is not None and not known.cached and known.completed is None:
-                    out += self._append(replace(known, cached=True, started=vertex.started, completed=vertex.started))
-                    self._known.pop(digest, None)
-        if vertex.cached:
-            self._mark_cached(vertex.digest)
-        return [*out, replace(vertex)]
+        stack: list[tuple[Vertex, bool]] = [(vertex, False)]
+        while stack:
+            each, below_done = stack.pop()
+            if below_done:
+                if each.cached:
+                    self._mark_cached(each.digest)
+                if each is not vertex:
+                    self._known.pop(each.digest, None)
+                out.append(replace(each))
+                continue
+            if each is not vertex and not self._unheard(each.digest):
+                continue
+            self._known[each.digest] = each
+            stack.append((each, True))
+            if each.started is None:
+                continue
+            known = [self._known[digest] for digest in reversed(each.inputs) if self._unheard(digest)]
+            stack += [(replace(v, cached=True, started=each.started, completed=each.started), False) for v in known]
+        return out
+
+    def _unheard(self, digest: str) -> bool:
+        """Whether a vertex is known, but nothing of its end."""
+        known = self._known.get(digest)
+        return known is not None and not known.cached and known.completed is None
 
     def _mark_cached(self, digest: str) -> None:
-        vertex = self._known.get(digest)
-        if vertex is None:
-            return
-        if digest not in self._cached:
-            for below in vertex.inputs:
-                self._mark_cached(below)
-        self._cached.add(digest)
+        stack = [digest]
+        while stack:
+            each = stack.pop()
+            vertex = self._known.get(each)
+            if vertex is None:
+                continue
+            if each not in self._cached:
+                stack += vertex.inputs
+            self._cached.add(each)
 
     def encore(self) -> list[Vertex]:
         """The vertices that were started and never completed, as completed now."""

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from fake_buildkitd.progress import VertexWriter
 from fake_buildkitd.solver import Vertex
 from fake_buildkitd.sources._receive import receive_tree
-from fake_buildkitd.store import Snapshot, Store, root_digest
+from fake_buildkitd.store import Snapshot, Store
 from pybuildkit.golang import context, json
 from pybuildkit.golang.context import Context
 from pybuildkit.golang.errors import BuildkitError, wrap
@@ -149,7 +149,7 @@ class LocalSource:
             await stream.close_send()
         finally:
             stream.cancel()
-        unchanged = before is not None and root_digest(before.root) == root_digest(root)
+        unchanged = before is not None and (before.root.children or {}).keys() == (root.children or {}).keys()
         root.mtime = before.root.mtime if before is not None and unchanged else self._store.clock()
         snapshot = self._store.commit(root, f"local source for {identifier.name}", "source.local")
         self._store.set_source(shared_key, snapshot)

@@ -81,6 +81,27 @@ def test_inputs_of_a_started_vertex_are_cached() -> None:
     virtual_clock.run(scenario())
 
 
+@pytest.mark.parametrize("width", [1, 2])
+def test_a_deep_graph_below_a_started_vertex(width: int) -> None:
+    """Each of 3,000 is told as cached once, those below first; `width` is how often each is an input."""
+
+    async def scenario() -> None:
+        items = progress()
+        names = [f"sha256:{number}" for number in range(3000)]
+        writers = [
+            VertexWriter(items, Vertex(digest=name, name=name, inputs=[below] * width))
+            for name, below in zip(names, ["", *names], strict=False)
+        ]
+        for writer in writers:
+            writer.announce()
+        writers[-1].start(cached=True)(None)
+        items.close()
+        (status,) = await collect(items)
+        assert [vertex.name for vertex in status.vertexes if vertex.cached] == names
+
+    virtual_clock.run(scenario())
+
+
 def test_unfinished_vertices_end_with_the_build() -> None:
     async def scenario() -> None:
         items = progress()
