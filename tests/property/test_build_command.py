@@ -61,6 +61,8 @@ def _argv(scene: Scene, stage: Stage) -> list[str]:
 @example(scene=replace(PLAIN, acts=(Act("status", 0),), end_after=0, write_seconds=(WRITE_SECONDS, 0.0)))
 @example(scene=replace(PLAIN, output="file"))
 @example(scene=replace(PLAIN, output="full", acts=(Act("blind export", 0),)))
+@example(scene=replace(PLAIN, output="full", acts=(Act("blind export", 0),), end="fail"))
+@example(scene=replace(PLAIN, output="full", acts=(Act("blind export", 0),), end="hang", signal=(signal.SIGINT, 6)))
 def test_a_build_under_any_daemon(stage: Stage, scene: Scene) -> None:
     player = Player(scene)
     with stage:
