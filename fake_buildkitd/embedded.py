@@ -18,6 +18,8 @@ from pybuildkit.rpc import Endpoint
 
 _DEFAULT_WAIT = 20.0
 _CLOSE_SECONDS = 5.0
+_TO_TELL_SECONDS = 0.5
+"""How long before the end of its time a connection gives up waiting, so that its error is the one that is told."""
 
 
 def state_folder() -> str:
@@ -92,7 +94,8 @@ def connect(path: str = "", timeout: float | None = None) -> Endpoint:
 
     Args:
         path: the state folder; "" for the default one.
-        timeout: seconds to wait while another process uses the folder.
+        timeout: seconds that the connection may take; while another process uses the folder, nearly all of them are
+            waited.
 
     Raises:
         StoreError: the folder cannot be used.
@@ -101,7 +104,8 @@ def connect(path: str = "", timeout: float | None = None) -> Endpoint:
     with _lock:
         daemon = _daemons.get(folder)
         if daemon is None:
-            daemon = _daemons[folder] = _start(folder, _DEFAULT_WAIT if timeout is None else timeout)
+            wait = _DEFAULT_WAIT if timeout is None else max(timeout - _TO_TELL_SECONDS, timeout / 2)
+            daemon = _daemons[folder] = _start(folder, wait)
         daemon.users += 1
         sock = daemon.connect()
     return Endpoint(sock=sock, on_close=_closer(folder, daemon))

@@ -10,8 +10,9 @@ import pytest
 
 from fake_buildkitd import embedded
 from fake_buildkitd.store import DiskStore, StoreError
-from pybuildkit.client._client import new
+from pybuildkit.client._client import new, with_dial_timeout
 from pybuildkit.golang import context
+from pybuildkit.golang.errors import BuildkitError
 from tests.fake_buildkitd.helpers import build_dockerfile, tree_on_disk, write_tree
 
 FILES = {"Dockerfile": "FROM scratch\nCOPY f /\n", "f": "1"}
@@ -58,6 +59,17 @@ def test_state_in_use(tmp_path: Path) -> None:
     try:
         with pytest.raises(StoreError, match="is used by another process"):
             embedded.connect(str(tmp_path / "state"), timeout=0.05)
+    finally:
+        store.close()
+
+
+async def test_client_is_told_who_uses_the_state(tmp_path: Path) -> None:
+    store = DiskStore(str(tmp_path / "state"))
+    try:
+        ctx = context.background()
+        async with await new(ctx, f"embedded://{tmp_path}/state", with_dial_timeout(0.4)) as client:
+            with pytest.raises(BuildkitError, match=r"the daemon's state in .*/state is used by another process"):
+                await client.list_workers(ctx)
     finally:
         store.close()
 
