@@ -106,6 +106,19 @@ def test_embedded_daemon_makes_the_tree_of_the_model(recipe: Recipe) -> None:
     asyncio.run(run())
 
 
+@given(recipe=recipes.recipes, change=recipes.changes)
+@settings(_SETTINGS, max_examples=40)
+def test_what_is_cached_fits_what_has_changed(recipe: Recipe, change: recipes.Change) -> None:
+    changed = recipes.change_context(recipe, change)
+
+    async def run() -> None:
+        async with Daemon() as daemon, connected(daemon) as connection:
+            for each in (recipe, changed, recipe):
+                await check(connection, each, recipes.follow(each))
+
+    asyncio.run(run())
+
+
 @cache
 def abilities(addr: str) -> Abilities:
     """What a daemon can do, by its own word."""

@@ -177,7 +177,22 @@ _steps = st.one_of(
     ),
     st.builds(Step, kind=st.just("diff"), uses=st.tuples(st.integers(0, 1000), st.integers(0, 1000))),
 )
+Change = tuple[int, Entry | None]
+"""Which path of a context changes (its number, modulo what there is), and what is there then, None for nothing."""
+changes = st.tuples(st.integers(0, 1000), st.none() | _ENTRIES)
 recipes = st.builds(Recipe, context=trees, steps=st.lists(_steps, min_size=1, max_size=7).map(tuple))
+
+
+def change_context(recipe: Recipe, change: Change) -> Recipe:
+    """The recipe with another context; its steps are the same."""
+    number, entry = change
+    tree = dict(recipe.context)
+    path = sorted(tree)[number % len(tree)]
+    if entry is None:
+        del tree[path]
+    else:
+        tree[path] = entry
+    return replace(recipe, context=_parents_first(tree))
 
 
 @dataclass
