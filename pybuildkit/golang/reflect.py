@@ -23,6 +23,12 @@ class Int64(int):
     go_type = "int64"
 
 
+class Uint64(int):
+    """A uint64."""
+
+    go_type = "uint64"
+
+
 class Int32(int):
     """An int32."""
 
@@ -177,6 +183,10 @@ def type_name(value: object) -> str:
     return type(value).__name__
 
 
+_SECONDS_BEFORE_1970 = 62_135_596_800
+_DAYS_BEFORE = (0, 31, 59, 90, 120, 151, 181, 212, 243, 273, 304, 334)
+
+
 class Time(Struct):
     """A time.Time, or a pointer to one; its JSON and its text are the time's."""
 
@@ -190,6 +200,12 @@ class Time(Struct):
 
         return time.string(self.ns, self.offset)
 
+    def go_fields(self) -> list[tuple[str, object]]:
+        """The struct behind the text: the fraction in nanoseconds, the seconds since the year 1, the zone."""
+        zone = Nil("*time.Location") if self.offset is None else Struct("time.Location", is_pointer=True)
+        seconds, nanoseconds = divmod(self.ns, 1_000_000_000)
+        return [("wall", Uint64(nanoseconds)), ("ext", Int64(seconds + _SECONDS_BEFORE_1970)), ("loc", zone)]
+
     def go_json(self) -> object:
         from pybuildkit.golang import time
 
@@ -200,11 +216,12 @@ class Time(Struct):
             "Unix": lambda: Int64(self.ns // 1_000_000_000),
             "UnixMilli": lambda: Int64(self.ns // 1_000_000),
             "UnixMicro": lambda: Int64(self.ns // 1_000),
-            "UnixNano": lambda: Int64(self.ns),
+            "UnixNano": lambda: Int64((self.ns + (1 << 63)) % (1 << 64) - (1 << 63)),
             "String": self.go_string,
             "UTC": lambda: Time(self.ns),
             "Local": self._local,
             "IsZero": self._is_zero,
+            "YearDay": self._year_day,
             "Nanosecond": lambda: self.ns % 1_000_000_000,
             "Format": self._format,
         }
@@ -230,6 +247,11 @@ class Time(Struct):
         from pybuildkit.golang import time
 
         return time.civil(self.ns, self.offset)
+
+    def _year_day(self) -> int:
+        year, month, day = self._parts()[:3]
+        is_leap = year % 4 == 0 and (year % 100 != 0 or year % 400 == 0)
+        return _DAYS_BEFORE[month - 1] + day + (is_leap and month > 2)
 
     def _number_of(self, kind: str) -> int:
         """The month, from 1, or the day of the week, from 0 for Sunday."""

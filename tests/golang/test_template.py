@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from pybuildkit.golang import fmt, template
 from pybuildkit.golang import json as gojson
-from pybuildkit.golang import template
 from pybuildkit.golang.reflect import Duration, Field, Int64, Map, Nil, Slice, Struct, Time, named, to_json
 
 CASES = json.loads((Path(__file__).parent / "testdata" / "template.json").read_text())
@@ -59,10 +59,36 @@ def test_as_go(case: dict[str, str]) -> None:
     assert (POINTER.sub("<POINTER>", "".join(out)), error) == (case["output"], case["error"])
 
 
-@pytest.mark.parametrize("word", ["template", "define", "block"])
-def test_what_is_not_supported_is_named(word: str) -> None:
-    with pytest.raises(template.ParseError, match=rf"^template: :1: {{{{{word}}}}} is not supported$"):
-        template.parse(f'{{{{{word} "x"}}}}')
+def test_what_is_not_supported_is_named() -> None:
+    with pytest.raises(template.ParseError, match=r'^template: :1: function "call" not defined$'):
+        template.parse("{{call .}}")
+
+
+@pytest.mark.parametrize(
+    ("layout", "text"),
+    [
+        ("%s", "&{abc %!s(int64=4096) 2024-01-02 03:04:05 +0000 UTC {x} map[a:<1>] [p1 p2] <nil>}"),
+        ("%6v|", "&{   abc   4096 2024-01-02 03:04:05 +0000 UTC {     x} map[     a:   <1>] [    p1     p2] <nil>}|"),
+        ("%05d", '&{%!d(string=00abc) 04096 {00000 63839761445 00000} {%!d(string=0000x)} map[%!d(string=0000a):'
+         '%!d(string=00<1>)] [%!d(string=000p1) %!d(string=000p2)] 00000}'),
+        ("%q", '&{"abc" \'က\' "2024-01-02 03:04:05 +0000 UTC" {"x"} map["a":"<1>"] ["p1" "p2"] <nil>}'),
+        ("%+v", "&{ID:abc Size:4096 At:2024-01-02 03:04:05 +0000 UTC Child:{Name:x} Labels:map[a:<1>] Parents:[p1 p2]"
+         " Nil:<nil>}"),
+    ],
+)  # fmt: skip
+def test_a_verb_goes_to_the_members(layout: str, text: str) -> None:
+    data = Struct(
+        "main.Info",
+        Field("ID", "id", "abc"),
+        Field("Size", "size", Int64(4096)),
+        Field("At", "at", Time(1704164645_000000000)),
+        Field("Child", "child", _child("x")),
+        Field("Labels", "labels", Map("string", {"a": "<1>"})),
+        Field("Parents", "parents", Slice("string", ["p1", "p2"])),
+        Field("Nil", "nil", Nil("*time.Time")),
+        is_pointer=True,
+    )
+    assert fmt.sprintf(layout, data) == text
 
 
 @pytest.mark.parametrize(("opening", "closing"), [("{{if true}}", "{{end}}"), ("(", ")")])

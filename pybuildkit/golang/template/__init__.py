@@ -3,9 +3,12 @@
 Mirrors text/template of Go 1.26.
 
 Known: fields, methods and map keys (`.A.B`), variables, pipes, parentheses, `if`, `else if`, `with`, `range` with
-`else`, `break` and `continue`, comments, trimming by `{{-` and `-}}`, and the functions and, or, not, len, index,
-slice, print, printf, println, html, urlquery, eq, ne, lt, le, gt, ge. What is not known (`define`, `block`,
-`template`, `call`, `js`) is an error that names it. Values are Python's own and those of `golang.reflect`.
+`else`, `break` and `continue`, `define`, `block` and `template`, comments, trimming by `{{-` and `-}}`, and the
+functions and, or, not, len, index, slice, print, printf, println, html, js, urlquery, eq, ne, lt, le, gt, ge. What is
+not known (`call`) is an error that names it. Values are Python's own and those of `golang.reflect`.
+
+Differs on purpose: templates that call each other without end fail after some hundred calls, with the text of Go's
+limit.
 """
 
 from __future__ import annotations
@@ -24,9 +27,11 @@ __all__ = ["ExecError", "ParseError", "Template", "parse"]
 class Template:
     """A parsed template."""
 
-    def __init__(self, text: str, tree: ListNode, functions: Mapping[str, Callable[..., object]]) -> None:
+    def __init__(
+        self, text: str, trees: Mapping[str, ListNode], functions: Mapping[str, Callable[..., object]]
+    ) -> None:
         self._text = text
-        self._tree = tree
+        self._trees = trees
         self._functions = functions
 
     def execute(self, write: Callable[[str], object], data: object) -> None:
@@ -38,7 +43,7 @@ class Template:
         Raises:
             ExecError: `template: :LINE:COLUMN: executing "" at <NODE>: REASON`.
         """
-        execute(self._text, self._tree, self._functions, write, data)
+        execute(self._text, self._trees, self._functions, write, data)
 
 
 def parse(text: str, functions: Mapping[str, Callable[..., object]] = {}) -> Template:

@@ -32,6 +32,7 @@ class _Missing:
 
 
 _MISSING: Final = _Missing()
+_MAX_DEPTH: Final = 100_000
 
 
 class _Break(Exception):
@@ -44,13 +45,13 @@ class _Continue(Exception):
 
 def execute(
     text: str,
-    root: tree.ListNode,
+    trees: Mapping[str, tree.ListNode],
     functions: Mapping[str, Function],
     write: Callable[[str], object],
     data: object,
 ) -> None:
     """Write what the template makes of the value; see `Template.execute`."""
-    _State(text, functions, write, data).walk(data, root)
+    _State(text, trees, functions, write, data, "").walk(data, trees[""])
 
 
 def _is_pointer(value: Nil) -> bool:
@@ -59,9 +60,17 @@ def _is_pointer(value: Nil) -> bool:
 
 class _State:
     def __init__(
-        self, text: str, functions: Mapping[str, Function], write: Callable[[str], object], data: object
+        self,
+        text: str,
+        trees: Mapping[str, tree.ListNode],
+        functions: Mapping[str, Function],
+        write: Callable[[str], object],
+        data: object,
+        name: str,
     ) -> None:
         self._text = text
+        self._trees = trees
+        self._name = name
         self._functions = functions
         self._write = write
         self._variables: list[tuple[str, object]] = [("$", data)]
@@ -73,7 +82,7 @@ class _State:
         before = self._text[: node.position]
         line = before.count("\n") + 1
         column = len(before[before.rfind("\n") + 1 :].encode("utf-8", "surrogateescape"))
-        return ExecError(f'template: :{line}:{column}: executing "" at <{node}>: {reason}')
+        return ExecError(f"template: :{line}:{column}: executing {quote(self._name)} at <{node}>: {reason}")
 
     # Structure
 
@@ -96,8 +105,23 @@ class _State:
             else:
                 self._if_or_with(dot, node)
             del self._variables[known:]
+        elif isinstance(node, tree.TemplateNode):
+            self._template(dot, node)
         elif isinstance(node, tree.JumpNode):
             raise _Break if node.kind == "break" else _Continue
+
+    def _template(self, dot: object, node: tree.TemplateNode) -> None:
+        """Another template, which sees no variables but its own value."""
+        root = self._trees.get(node.name)
+        if root is None:
+            raise self._error(f"template {quote(node.name)} not defined")
+        value = self._pipeline(dot, node.pipe) if node.pipe is not None else _MISSING
+        inner = _State(self._text, self._trees, self._functions, self._write, value, node.name)
+        try:
+            inner.walk(value, root)
+        except RecursionError:
+            self._node = node
+            raise self._error(f"exceeded maximum template depth ({_MAX_DEPTH})") from None
 
     def _if_or_with(self, dot: object, node: tree.BranchNode) -> None:
         value = self._pipeline(dot, node.pipe)
@@ -227,10 +251,9 @@ class _State:
                 self._refuse_arguments(node, arguments, piped)
                 return receiver
         elif isinstance(node, tree.ChainNode):
-            receiver = self._argument(dot, node.node)
-            self._node = node
-            if receiver is None:
+            if isinstance(node.node, tree.NilNode):
                 raise self._error(f"indirection through explicit nil in {node}")
+            receiver = self._argument(dot, node.node)
         for name in names[:-1]:
             receiver = self._field(dot, node, receiver, name, [], _MISSING, False)
         return self._field(dot, node, receiver, names[-1], arguments, final, piped)
@@ -251,9 +274,10 @@ class _State:
         final: object,
         piped: bool,
     ) -> object:
-        self._node = node
+        if not isinstance(node, tree.ChainNode):  # there Go names what was evaluated last
+            self._node = node
         if receiver is None or isinstance(receiver, _Missing):
-            raise self._error(f"nil data; no entry for key {quote(name)}")
+            return _MISSING
         method = getattr(receiver, "method", lambda _: None)(name)
         if method is not None:
             return self._method(dot, node, name, method, arguments, final, piped)

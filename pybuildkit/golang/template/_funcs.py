@@ -194,6 +194,14 @@ def _escape_html(*values: object) -> str:
     return _printed(values).translate(_HTML)
 
 
+_JS = {ord(char): f"\\u{ord(char):04X}" for char in "<>&="} | {ord(char): "\\" + char for char in "\\'\""}
+
+
+def _escape_js(*values: object) -> str:
+    text = _printed(values).translate(_JS)
+    return "".join(c if c.isprintable() or c == "\x7f" else f"\\u{ord(c):04X}" for c in text)
+
+
 def _escape_query(*values: object) -> str:
     from pybuildkit.golang.url import query_escape
 
@@ -228,6 +236,7 @@ BUILTINS: dict[str, Callable[..., object]] = {
     "printf": _printf,
     "println": fmt.sprintln,
     "html": _escape_html,
+    "js": _escape_js,
     "urlquery": _escape_query,
     "eq": _equal,
     "ne": lambda first, second: not _equal(first, second),
@@ -248,6 +257,7 @@ ARITY: dict[str, tuple[int, int | None]] = {
     "printf": (1, None),
     "println": (0, None),
     "html": (0, None),
+    "js": (0, None),
     "urlquery": (0, None),
     "eq": (1, None),
     "ne": (2, 2),

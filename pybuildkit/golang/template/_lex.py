@@ -226,7 +226,16 @@ class _Lexer:
         return self._item("bool" if word in ("true", "false") else "identifier", start)
 
     def _number(self, start: int) -> Item:
-        """Digits with a point, an exponent and a base's prefix, as far as they go."""
+        """Digits with a point, an exponent and a base's prefix, as far as they go; a sign may join two to one."""
+        fits = self._scan_number()
+        if fits and self._text[self._at : self._at + 1] in ("+", "-"):
+            fits = self._scan_number() and self._text[self._at - 1] == "i"
+        if not fits:
+            raise _LexError(f"bad number syntax: {quote(self._text[start : self._at])}", start)
+        return self._item("number", start)
+
+    def _scan_number(self) -> bool:
+        """Step over a number; whether no word follows at once."""
         self._accept("+-", 1)
         digits = "0123456789_"
         prefix = self._text[self._at : self._at + 2].lower()
@@ -239,11 +248,12 @@ class _Lexer:
         if (len(digits) == 11 and self._accept("eE", 1)) or (prefix == "0x" and self._accept("pP", 1)):
             self._accept("+-", 1)
             self._accept("0123456789_")
+        self._accept("i", 1)
         following = self._text[self._at : self._at + 1]
         if following and _is_word(following):
             self._at += 1
-            raise _LexError(f"bad number syntax: {quote(self._text[start : self._at])}", start)
-        return self._item("number", start)
+            return False
+        return True
 
     def _accept(self, chars: str, most: int = 1 << 30) -> int:
         """Step over characters of a set; how many."""

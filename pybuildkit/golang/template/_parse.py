@@ -14,6 +14,7 @@ from pybuildkit.golang.template._lex import Item, ParseError, lex
 
 _EOF = "eof"
 _MAX_DEPTH = 60
+_WHITE_SPACE = " \t\n\v\f\r\u0085\u00a0\u2000\u2028\u2029"
 
 
 class Node:
@@ -160,6 +161,19 @@ class BranchNode(Node):
         self.otherwise: ListNode | None = None
 
 
+class TemplateNode(Node):
+    """A call of another template, with the value that it is given."""
+
+    def __init__(self, position: int, name: str, pipe: PipeNode | None) -> None:
+        super().__init__(position)
+        self.name = name
+        self.pipe = pipe
+
+    def __str__(self) -> str:
+        given = f" {self.pipe}" if self.pipe is not None else ""
+        return f"{{{{template {quote(self.name)}{given}}}}}"
+
+
 class JumpNode(Node):
     """`break` or `continue`."""
 
@@ -179,9 +193,17 @@ class _EndNode(Node):
         return f"{{{{{self.kind}}}}}"
 
 
-def parse_text(text: str, functions: Container[str]) -> ListNode:
-    """The tree of a text that may call these functions and the ones that are always there."""
+def parse_text(text: str, functions: Container[str]) -> dict[str, ListNode]:
+    """The trees of a text that may call these functions and the ones that are always there.
+
+    Its own tree has the name "", those of `define` and `block` theirs.
+    """
     return _Parser(text, functions).parse()
+
+
+def _is_empty(tree: ListNode) -> bool:
+    """Whether a tree is white space alone."""
+    return all(isinstance(node, TextNode) and not node.text.strip(_WHITE_SPACE) for node in tree.nodes)
 
 
 class _Parser:
@@ -194,15 +216,82 @@ class _Parser:
         self._action_line = 0
         self._range_depth = 0
         self._depth = 0
+        self._trees: dict[str, ListNode] = {}
 
-    def parse(self) -> ListNode:
+    def parse(self) -> dict[str, ListNode]:
         root = ListNode(0)
         while self._peek().kind != _EOF:
+            if self._is_definition():
+                self._define()
+                continue
             node = self._text_or_action()
             if isinstance(node, _EndNode):
                 raise self._error(f"unexpected {node}")
             root.nodes.append(node)
-        return root
+        self._add("", root)
+        return self._trees
+
+    # Named templates
+
+    def _is_definition(self) -> bool:
+        """Whether `define` comes next; it does not stand within anything else."""
+        mark, line = self._next_item, self._line
+        if self._next().kind == "left" and self._next_non_space().text == "define":
+            return True
+        self._next_item, self._line = mark, line
+        return False
+
+    def _define(self) -> None:
+        context = "define clause"
+        item = self._next_non_space()
+        if item.kind not in ("string", "rawstring"):
+            raise self._unexpected(item, context)
+        name = self._template_name(item, context)
+        self._expect_right(context)
+        self._named(name, context)
+
+    def _template_name(self, item: Item, context: str) -> str:
+        if item.kind not in ("string", "rawstring"):
+            raise self._unexpected(item, context)
+        value = self._literal(item).value
+        assert isinstance(value, str)
+        return value
+
+    def _named(self, name: str, context: str) -> None:
+        """The body of a template of its own: it sees no variables and no loop around it."""
+        self._enter()
+        outside = self._variables, self._range_depth, self._action_line
+        self._variables, self._range_depth, self._action_line = ["$"], 0, 0
+        body, end = self._item_list()
+        self._variables, self._range_depth, self._action_line = outside
+        self._depth -= 1
+        if end.kind != "end":
+            raise self._error(f"unexpected {end} in {context}")
+        self._add(name, body)
+
+    def _add(self, name: str, tree: ListNode) -> None:
+        """Keep a tree; of two with one name one may be empty, and the other counts."""
+        known = self._trees.get(name)
+        if known is None or _is_empty(known):
+            self._trees[name] = tree
+        elif not _is_empty(tree):
+            raise self._error(f"template: multiple definition of template {quote(name)}")
+
+    def _block(self) -> TemplateNode:
+        """A template that is defined and called at once."""
+        item = self._next_non_space()
+        name = self._template_name(item, "block clause")
+        pipe = self._pipeline("block clause", "right")
+        self._named(name, "block clause")
+        return TemplateNode(item.position, name, pipe)
+
+    def _template(self) -> TemplateNode:
+        item = self._next_non_space()
+        name = self._template_name(item, "template clause")
+        if self._next_non_space().kind == "right":
+            return TemplateNode(item.position, name, None)
+        self._backup()
+        return TemplateNode(item.position, name, self._pipeline("template clause", "right"))
 
     # Items
 
@@ -281,7 +370,11 @@ class _Parser:
             if not self._range_depth:
                 raise self._error(f"{{{{{word}}}}} outside {{{{range}}}}")
             return JumpNode(item.position, word)
-        raise self._error(f"{{{{{word}}}}} is not supported")
+        if word == "template":
+            return self._template()
+        if word == "block":
+            return self._block()
+        raise self._unexpected(item, "command")
 
     def _expect_right(self, context: str) -> None:
         item = self._next_non_space()
@@ -321,9 +414,9 @@ class _Parser:
 
     def _else_branch(self, kind: str, following: Item) -> ListNode:
         """`else if` under an if, `else with` under a with; its end is the end of both."""
-        if following.text != kind:
+        if following.text != kind or kind == "range":
             self._next_non_space()
-            raise self._unexpected(following, "else")
+            raise self._unexpected(following, "input")
         self._next_non_space()
         nested = ListNode(following.position)
         nested.nodes.append(self._branch(following.position, kind))
@@ -465,10 +558,10 @@ class _Parser:
             value = self._number(text)
         else:
             unquoted = unquote(text)
-            if unquoted is None or (item.kind == "char" and len(unquoted) != 1):
-                raise self._error(
-                    "invalid syntax" if item.kind == "string" else f"malformed character constant: {text}"
-                )
+            if not unquoted and (unquoted is None or item.kind == "char"):
+                raise self._error("invalid syntax")
+            if item.kind == "char" and len(unquoted) != 1:
+                raise self._error(f"malformed character constant: {text}")
             value = ord(unquoted) if item.kind == "char" else unquoted
         return LiteralNode(item.position, text, value)
 
