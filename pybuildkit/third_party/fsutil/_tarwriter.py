@@ -127,7 +127,6 @@ def header(path: bytes, stat: Stat) -> bytes:
     kind = _type_flag(path, stat)
     name = path + b"/" if kind == _DIRECTORY and not path.endswith(b"/") else path
     size = stat.size if kind == _REGULAR else 0
-    device = kind in (_CHAR, _BLOCK_DEVICE)
     records: dict[bytes, bytes] = {}
     for key, value in (stat.xattrs or {}).items():
         records[b"SCHILY.xattr." + key.encode("utf-8", "surrogateescape")] = value
@@ -156,7 +155,7 @@ def header(path: bytes, stat: Stat) -> bytes:
         size,
         seconds,
         _cut(stat.linkname),
-        (stat.devmajor, stat.devminor) if device else (0, 0),
+        (stat.devmajor, stat.devminor),
     )
     return _pax(name, records) + block if records else block
 
@@ -231,9 +230,9 @@ def _block(
 def _pax(name: bytes, records: dict[bytes, bytes]) -> bytes:
     """An extended header with its records in order."""
     body = b"".join(_record(key, records[key]) for key in sorted(records))
-    directory, _, base = name.rstrip(b"/").rpartition(b"/")
+    directory, _, base = name.rpartition(b"/")
     shown = os.path.normpath(os.path.join(directory, b"PaxHeaders.0", base))
-    block = _block(_PAX, _cut(shown), b"", 0, 0, 0, len(body), 0, b"", None)
+    block = _block(_PAX, _cut(shown).rstrip(b"/"), b"", 0, 0, 0, len(body), 0, b"", None)
     return block + body + bytes(-len(body) % BLOCK)
 
 

@@ -85,6 +85,28 @@ def test_header(stat: Stat) -> None:
     assert attributes == {f"SCHILY.xattr.{key}": value for key, value in (stat.xattrs or {}).items()}
 
 
+@pytest.mark.parametrize(
+    ("path", "mode", "name"),
+    [
+        (b"d/n", 0o644, b"d/PaxHeaders.0/n"),
+        (b"d/n", MODE_DIR | 0o755, b"d/n/PaxHeaders.0"),
+        (b"n", MODE_DIR | 0o755, b"n/PaxHeaders.0"),
+        (b"d/\xff", 0o644, b"d/PaxHeaders.0"),
+    ],
+)
+def test_name_of_an_extended_header(path: bytes, mode: int, name: bytes) -> None:
+    """As Go makes it of the entry's name, with its "/" for a directory; it only shows in old readers."""
+    raw = header(path, Stat(path, mode, xattrs={"user.a": b"v"}))
+    assert raw[:100].rstrip(b"\0") == name
+    assert raw[156:157] == b"x"
+
+
+def test_header_of_a_second_name_of_a_device() -> None:
+    """It keeps the device's numbers, as with Go."""
+    raw = header(b"n", Stat(b"n", MODE_DEVICE | 0o600, linkname=b"a", devmajor=7, devminor=8))
+    assert (raw[156:157], raw[329:345]) == (b"1", b"0000007\x000000010\x00")
+
+
 def test_header_of_a_socket() -> None:
     with pytest.raises(TarError, match=r"^archive/tar: unknown file mode"):
         header(b"s", Stat(b"s", MODE_SOCKET | 0o644))
