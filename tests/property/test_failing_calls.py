@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import fcntl
 import hashlib
 import json
 import os
@@ -62,6 +63,7 @@ class Sweeper:
         """Replace the functions."""
         for name in CALLS:
             patch.setattr(os, name, self._wrapped(name, getattr(os, name)))
+        patch.setattr(fcntl, "flock", self._wrapped("flock", fcntl.flock))
 
     def _wrapped(self, name: str, function: Callable[..., Any]) -> Callable[..., Any]:
         def call(*args: Any, **kwargs: Any) -> Any:
@@ -214,6 +216,7 @@ def test_each_call_of_a_build_fails_once(daemon: str, tmp_path: Path, kind: str)
             good = files(work / "out")
             todo = [(site, nth) for site, count in sweeper.counts.items() for nth in sorted({1, count})]
             assert len(todo) >= 5
+            assert ("flock" in {site[0] for site, _ in todo}) == (kind in ("store", "cache"))
         assert "Traceback" not in stderr
         assert "Error" not in stderr.replace("DeprecationWarning", "")
         assert open_descriptors() <= descriptors, fail
@@ -329,7 +332,7 @@ def test_each_call_of_a_token_seed_fails_once(tmp_path: Path) -> None:
                 assert number
         if not number:
             todo = [(site, nth) for site, count in sweeper.counts.items() for nth in sorted({1, count})]
-            assert {"open", "write", "rename"} <= {site[0] for site, _ in todo}
+            assert {"open", "write", "rename", "flock"} <= {site[0] for site, _ in todo}
         assert open_descriptors() <= descriptors
         now = json.loads((folder / ".token_seed").read_text())
         assert (folder / ".token_seed").read_bytes() == stored or set(now) == {"first", "second"}
