@@ -301,6 +301,8 @@ def new_fs(root: str | bytes | os.PathLike[str], *, xattrs: bool = True) -> Disk
     except NotADirectoryError as err:
         raise ResolveError(BuildkitError("not a directory")) from err
     except OSError as err:
+        if err.errno == errno.ELOOP:
+            raise ResolveError(BuildkitError("EvalSymlinks: too many links")) from err
         raise ResolveError(with_op(err, "lstat")) from err
     try:
         if not os.path.isdir(real):

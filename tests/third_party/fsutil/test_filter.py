@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -251,6 +252,28 @@ def _then(scandir: Callable[[int], object], action: Callable[[], None]) -> Calla
     return call
 
 
+@pytest.mark.parametrize("devices", [(1, 1), (1, 2)])
+def test_numbers_of_files_are_of_their_file_system(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, devices: tuple[int, int]
+) -> None:
+    """Two files with more names each, on two file systems that gave them the same number, are no hard links."""
+    root = make(tmp_path / "d", ["ADD a file 1", "ADD b file 2"])
+    for name in ("a", "b"):
+        os.link(root / name, tmp_path / name)
+    lstat = os.stat
+
+    def same_number(path: bytes, **kwargs: Any) -> os.stat_result:
+        info = lstat(path, **kwargs)
+        if path not in (b"a", b"b"):
+            return info
+        fields = {name: getattr(info, name) for name in dir(info) if name.startswith("st_")}
+        return os.stat_result((info.st_mode, 7, devices[path == b"b"], *info[3:]), fields)
+
+    monkeypatch.setattr(os, "stat", same_number)
+    links = [entry.stat().linkname for entry in new_fs(str(root)).walk()]
+    assert links == [b"", b"a" if devices == (1, 1) else b""]
+
+
 def test_root_fs_walk_skips_concurrently_removed_entry(tmp_path: Path) -> None:
     """TestRootFSWalkSkipsConcurrentlyRemovedEntry; what comes after it is not lost."""
     root = make(tmp_path / "d", ["ADD foo dir", "ADD foo/bar file", "ADD foo/baz file", "ADD foo/d dir", "ADD z file"])
@@ -405,6 +428,14 @@ def test_new_fs_of_a_file(tmp_path: Path) -> None:
     with pytest.raises(NotADirectoryError) as err:
         new_fs(str(tmp_path / "f"))
     assert error_text(err.value) == f"stat {tmp_path}/f: not a directory"
+
+
+def test_new_fs_of_links_that_lead_to_one_another(tmp_path: Path) -> None:
+    (tmp_path / "a").symlink_to("b")
+    (tmp_path / "b").symlink_to("a")
+    with pytest.raises(fsutil.ResolveError) as err:
+        new_fs(str(tmp_path / "a"))
+    assert error_text(err.value) == "resolve : EvalSymlinks: too many links"
 
 
 def test_names_of_any_bytes(tmp_path: Path) -> None:
