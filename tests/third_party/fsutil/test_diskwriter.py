@@ -72,6 +72,11 @@ TREES: dict[str, tuple[list[str], list[str], list[str]]] = {
     "TestWriterDirToFile": (["ADD foo dir", "ADD foo/bar file data2"], ["ADD foo file data1"], ["file foo"]),
     "link over file": (["ADD a file 1"], ["ADD a symlink x"], ["symlink:x a"]),
     "link over dir": (["ADD a dir", "ADD a/b dir", "ADD a/b/c file"], ["ADD a symlink x"], ["symlink:x a"]),
+    "file over dir with a link to a dir": (
+        ["ADD r dir", "ADD r/x file y", "ADD a dir", "ADD a/l symlink ../r"],
+        ["ADD a file x"],
+        ["file a", "dir r", "file r/x"],
+    ),
     "file over link": (["ADD a symlink /etc/passwd"], ["ADD a file x"], ["file a"]),
     "dir over link": (
         ["ADD r dir", "ADD a symlink r"],

@@ -111,6 +111,35 @@ async def test_file_changes_between_the_walk_and_the_open(
     assert "d/f" not in names(dest)
 
 
+@pytest.mark.parametrize(("size", "cached"), [(100, True), (LARGE, True), (LARGE, False), (4 * LARGE, True)])
+async def test_file_shrinks_when_it_is_open(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size: int, cached: bool
+) -> None:
+    source, dest = make(tmp_path / "src", []), make(tmp_path / "dest", [])
+    path = source / "f"
+    path.write_bytes(os.urandom(size))
+    fstat = os.fstat
+
+    def then_shrink(fd: int) -> os.stat_result:
+        info = fstat(fd)
+        if info.st_size == size:
+            os.truncate(path, size - 1)
+        return info
+
+    def not_cached(*args: object) -> int:
+        raise BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable")
+
+    monkeypatch.setattr(os, "fstat", then_shrink)
+    if not cached:
+        monkeypatch.setattr(os, "preadv", not_cached)
+    sender, receiver = await outcome(new_fs(str(source)), dest, ReceiveOpt())
+    assert sender is not None
+    assert error_text(sender) == f"read {path}: file is shorter than it was when it was listed"
+    assert receiver is not None
+    assert error_text(receiver) == f"error from sender: {error_text(sender)}"
+    assert names(dest) == []
+
+
 def to_device_link(path: Path) -> None:
     path.unlink()
     path.symlink_to("/dev/null")
