@@ -26,8 +26,11 @@ def main() -> None:
     code = 1
     try:
         if "BUILDKIT_COLORS" in os.environ:
+            from pybuildkit.cmd.buildctl.common import _log
+            from pybuildkit.util import bklog
             from pybuildkit.util.progress.progressui._colors import read_at_start
 
+            bklog.set_sink(_log.early_sink(_std.Std(2, lossy=True)))
             read_at_start()
         if sys.argv[1:] in _VERSION_FLAGS:
             _std.Std(1).write(_version.line())

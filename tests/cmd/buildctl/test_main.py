@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import tomllib
@@ -78,3 +79,11 @@ def test_colors_are_warned_of_once_by_every_command(argv: list[str]) -> None:
         result = subprocess.run(command, env=environ | quiet, stdin=subprocess.DEVNULL, capture_output=True, text=True)
         warnings = [line for line in result.stderr.splitlines() if "BUILDKIT_COLORS" in line]
         assert len(warnings) == (0 if quiet else 2), result.stderr
+
+
+def test_a_mistake_in_the_colours_is_a_log_line(tmp_path: Path) -> None:
+    process = spawn(["--version"], cwd=tmp_path, env={"BUILDKIT_COLORS": "x"})
+    stdout, stderr = process.communicate()
+    assert (stdout, process.returncode) == (_version.line().encode(), 0)
+    told = rb'msg="Could not parse BUILDKIT_COLORS component: x" error="valid entry must have exactly two fields"'
+    assert re.fullmatch(rb'time="[^"]+" level=warning ' + told + rb"\n", stderr)

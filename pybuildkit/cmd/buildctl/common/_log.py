@@ -30,6 +30,13 @@ def text_sink(stream: Std) -> Sink:
     return lambda level, message, fields: stream.write(format_line(level, message, fields, now()))
 
 
+def early_sink(stream: Std) -> Sink:
+    """The sink before any flag is read: as `text_sink`, but on a terminal the time is the seconds since the start."""
+    if stream.isatty():
+        return lambda level, message, fields: stream.write(format_coloured(level, message, fields, "0000"))
+    return text_sink(stream)
+
+
 def json_sink(stream: Std) -> Sink:
     """A sink that writes a JSON object a line."""
     return lambda level, message, fields: stream.write(format_json(level, message, fields, now()))
