@@ -154,9 +154,14 @@ def serve(folder: Path, auth: Mapping[str, Mapping[str, str]] | None = None) -> 
             process.wait()
 
 
+def as_bytes(text: str) -> bytes:
+    """A text whose surrogates stand for bytes that are no UTF-8."""
+    return text.encode("utf-8", "surrogateescape")
+
+
 def basic(user: str, password: str) -> str:
     """The value of an Authorization header."""
-    return f"Basic {base64.b64encode(f'{user}:{password}'.encode()).decode()}"
+    return f"Basic {base64.b64encode(as_bytes(f'{user}:{password}')).decode()}"
 
 
 @contextmanager
@@ -164,7 +169,7 @@ def htpasswd_registry(folder: Path, user: str, password: str) -> Iterator[Regist
     """A registry with a htpasswd realm that lets one user in."""
     folder.mkdir(parents=True, exist_ok=True)
     command = [program("htpasswd"), "-iBn", "-C", "4", user]
-    made = subprocess.run(command, input=password.encode(), capture_output=True, check=True)
+    made = subprocess.run(command, input=as_bytes(password), capture_output=True, check=True)
     (folder / "htpasswd").write_bytes(made.stdout)
     with serve(folder, {"htpasswd": {"realm": "the realm", "path": str(folder / "htpasswd")}}) as registry:
         registry.headers["Authorization"] = basic(user, password)
@@ -254,7 +259,7 @@ def docker_config(folder: Path, entries: Mapping[str, tuple[str, str]]) -> dict[
     """Write Docker's configuration with logins by host; the variables that name it."""
     folder.mkdir(parents=True, exist_ok=True)
     auths = {
-        host: {"auth": base64.b64encode(f"{user}:{password}".encode()).decode()}
+        host: {"auth": base64.b64encode(as_bytes(f"{user}:{password}")).decode()}
         for host, (user, password) in entries.items()
     }
     (folder / "config.json").write_text(json.dumps({"auths": auths}))

@@ -34,11 +34,13 @@ def test_open_registry(addr: str, tmp_path: Path) -> None:
 
 
 def test_htpasswd_realm(addr: str, tmp_path: Path) -> None:
-    with registry.htpasswd_registry(tmp_path / "registry", USER, PASSWORD) as where:
+    """The password has a byte that is no UTF-8."""
+    password = f"{PASSWORD} \udce9"
+    with registry.htpasswd_registry(tmp_path / "registry", USER, password) as where:
         ref, content = image(where)
         files = {"Dockerfile": DOCKERFILE.format(ref)}
         refused = build(addr=addr, cwd=tmp_path, files=files, ok=False)
-        env = registry.docker_config(tmp_path / "login", {where.host: (USER, PASSWORD)})
+        env = registry.docker_config(tmp_path / "login", {where.host: (USER, password)})
         result = build(addr=addr, cwd=tmp_path, files=files, env=env)
     assert "401 Unauthorized" in last_line(refused) or "no basic auth credentials" in last_line(refused)
     assert (tmp_path / "out/from-the-image").read_bytes() == content

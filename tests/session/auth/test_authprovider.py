@@ -112,6 +112,54 @@ async def test_credentials_reach_the_daemon_and_are_shown_once() -> None:
     assert SECRET not in "".join(status.to_json() for status in shown)
 
 
+LATIN = "p\udce9ss-planted"
+"""A password whose bytes are no UTF-8, as a terminal of Latin 1 gives it."""
+
+
+async def test_login_that_is_no_utf_8() -> None:
+    """Its bytes reach the daemon and an authorization server as they are, and no text of an error."""
+    service = provider(config_file(registry_example=AuthConfig(username="us\udcffer", password=LATIN)))
+    async with session_pair(service) as caller:
+        credentials = auth.credentials_func(BG, cast("Manager", OneSession(caller)), (SESSION_ID,))
+        assert await credentials(HOST) == (SESSION_ID, "us\udcffer", LATIN)
+    quoted = LATIN.encode("utf-8", "surrogateescape")
+    bodies = [b"you sent " + quoted, b"you sent p%E9ss-planted", {"access_token": "T"}]
+    texts = []
+    for body in bodies:
+        with token_server(lambda request, body=body: (200 if isinstance(body, dict) else 403, {}, body)) as server:  # type: ignore[misc]  # the default binds it
+            try:
+                await service.fetch_token(BG, token_request(server.url))
+            except BuildkitError as err:
+                texts.append(error_text(err))
+            assert "p%E9ss-planted" in server.raw[0]
+    assert [text.rpartition(": ")[2] for text in texts] == ["you sent …", "you sent …"]
+
+
+@pytest.mark.parametrize(
+    ("data", "found"),
+    [
+        (b"", ("", "")),
+        (b"\x0a\x01u\x12\x02\xe9x", ("u", "\udce9x")),
+        (b"\x12\x01\xff\x18\x05\x0a\x01u", ("u", "\udcff")),
+        (b"\x12\x01\xff\x12\x01s", ("", "s")),
+    ],
+)
+def test_answers_to_credentials(data: bytes, found: tuple[str, str]) -> None:
+    answer = auth.CREDENTIALS.decode_response(data)
+    assert (answer.Username, answer.Secret) == found
+    encoded = auth.CREDENTIALS.encode_response(answer)
+    assert isinstance(encoded, bytes)
+    again = auth.CREDENTIALS.decode_response(encoded)
+    assert (again.Username, again.Secret) == found
+
+
+@pytest.mark.parametrize("data", [b"\x12\x05\xff", b"\x12\x01\xff\x0b", b"\x12\x01\xff\x00", b"\xff"])
+def test_what_is_no_answer_to_credentials(data: bytes) -> None:
+    with pytest.raises(RpcError) as caught:
+        auth.CREDENTIALS.decode_response(data)
+    assert caught.value.code == Code.INTERNAL
+
+
 async def test_session_without_the_service() -> None:
     async with session_pair() as caller:
         manager = cast("Manager", OneSession(caller))

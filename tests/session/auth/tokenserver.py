@@ -29,10 +29,11 @@ Answer = tuple[int, dict[str, str], object]
 
 @dataclass
 class TokenServer:
-    """A running server: its URL, and the requests so far."""
+    """A running server: its URL, the requests so far, and their bodies as they came."""
 
     url: str
     requests: list[Request] = field(default_factory=list)
+    raw: list[str] = field(default_factory=list)
 
 
 @contextmanager
@@ -47,6 +48,7 @@ def token_server(answer: Callable[[Request], Answer], tls: ssl.SSLContext | None
             authorization = self.headers.get("Authorization", "")
             request = Request(self.command, parts.path, parse_qs(parts.query), parse_qs(body), authorization)
             state.requests.append(request)
+            state.raw.append(body)
             status, headers, content = answer(request)
             data = content if isinstance(content, bytes) else json.dumps(content).encode()
             self.send_response(status)

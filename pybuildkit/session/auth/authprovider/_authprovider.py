@@ -106,7 +106,7 @@ class DockerAuthProvider:
         server.add_unary(methods.GET_TOKEN_AUTHORITY, self.get_token_authority)
         server.add_unary(methods.VERIFY_TOKEN_AUTHORITY, self.verify_token_authority)
 
-    async def credentials(self, ctx: Context, request: pb.CredentialsRequest) -> pb.CredentialsResponse:
+    async def credentials(self, ctx: Context, request: pb.CredentialsRequest) -> methods.Login:
         """The credentials for a registry; empty where there are none.
 
         Args:
@@ -120,7 +120,7 @@ class DockerAuthProvider:
         if secret and request.Host not in self._logged:
             self._logged.add(request.Host)
             await self._announce(f"[auth] sharing credentials for {request.Host}")
-        return pb.CredentialsResponse(Username=username, Secret=secret)
+        return methods.Login(username, secret)
 
     async def fetch_token(self, ctx: Context, request: pb.FetchTokenRequest) -> pb.FetchTokenResponse:
         """Fetch a token from a registry's authorization server, with the credentials for the registry.

@@ -83,7 +83,8 @@ def fetch(options: TokenOptions, tls: AuthTLSConfig | None) -> Token:
         return fetch_token(client, options)
     except UnexpectedStatusError as err:
         # before the answer is shortened, which may cut a secret in two
-        err.body = _without(err.body.decode("utf-8", "replace"), options).encode()
+        body = _without(err.body.decode("utf-8", "surrogateescape"), options)
+        err.body = body.encode("utf-8", "surrogateescape")
         text = _details(err) if options.secret else str(err)
         raise TokenServerError(_without(text, options)) from None
     except TokenError as err:
@@ -99,12 +100,12 @@ def _without(text: str, options: TokenOptions) -> str:
     """The text without the secret, which an answer might quote, in any of the forms in which it was sent."""
     if not options.secret:
         return text
-    login = f"{options.username}:{options.secret}".encode()
+    login = f"{options.username}:{options.secret}".encode("utf-8", "surrogateescape")
     forms = {
         base64.b64encode(login).decode(),
         json.dumps(options.secret)[1:-1],
-        quote(options.secret, safe=""),
-        quote_plus(options.secret),
+        quote(options.secret, safe="", errors="surrogateescape"),
+        quote_plus(options.secret, errors="surrogateescape"),
         repr(options.secret)[1:-1],
         options.secret,
     }
