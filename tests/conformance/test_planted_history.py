@@ -11,13 +11,17 @@ from pathlib import Path
 import pytest
 
 from pybuildkit import client as buildkit
-from pybuildkit.client import SolveOpt
+from pybuildkit import identity
+from pybuildkit.client import SolveOpt, llb
 from pybuildkit.golang import context
+from pybuildkit.golang.chan import Chan
 from pybuildkit.golang.errors import BuildkitError, layers
 from pybuildkit.session.secrets import secretsprovider
+from pybuildkit.sourcepolicy.policysession.policysession_pb2 import CheckPolicyRequest, DecisionResponse
 from pybuildkit.third_party import fsutil
 from tests.conformance import registry
-from tests.conformance.services import build, kind
+from tests.conformance.services import build, kind, need
+from tests.conformance.test_upstream_session import ALLOW, file_server, policies
 from tests.daemons import can_run, run, write_tree
 
 BG = context.background()
@@ -61,6 +65,44 @@ def test_a_builds_record(addr: str, tmp_path: Path, busybox: Path) -> None:
     for value in (SECRET, PASSWORD, login, *tokens.given):
         assert [name for name, text in kept.items() if value.encode() in text] == []
     assert can_run(addr) is not None or f"{len(SECRET)} /run/secrets/file" in result.stderr
+
+
+@pytest.mark.parametrize("allowed", [True, False])
+async def test_a_header_in_no_question_of_a_policy(addr: str, allowed: bool) -> None:
+    """A secret that an HTTP source is asked with: not in what a policy is asked, nor in what the build tells."""
+    need(addr, "http-secrets", "policy-session")
+    questions: list[str] = []
+
+    def check(request: CheckPolicyRequest) -> DecisionResponse:
+        questions.append(str(request))
+        if not allowed:
+            raise BuildkitError("not this one")
+        return ALLOW
+
+    status: Chan[buildkit.SolveStatus] = Chan(1000)
+    error: BaseException | None = None
+    with file_server() as server:
+        state = llb.http(server.url, llb.auth_header_secret("the-header"))
+        session = [secretsprovider.from_map({"the-header": f"Bearer {SECRET}".encode()})]
+        opt = SolveOpt(session=session, ref=identity.new_id(), **policies(check))  # type: ignore[arg-type]  # see there
+        async with await buildkit.new(BG, addr) as client:
+            try:
+                await client.solve(BG, await state.marshal(BG), opt, status)
+            except BuildkitError as err:
+                error = err
+        sent = [headers.get("Authorization") for _, headers in server.asked]
+    assert questions
+    assert "the-header" in questions[0]
+    if allowed:
+        assert (error, sent) == (None, [f"Bearer {SECRET}"])
+    else:
+        assert error is not None
+        assert "not this one" in str(error)
+        assert sent == []
+    shown = [*questions, *[message.to_json() async for message in status]]
+    shown += traceback.format_exception(error) if error is not None else []
+    shown += [text.decode("utf-8", "replace") for text in history(addr, opt.ref).values()]
+    assert not [text for text in shown if SECRET in text]
 
 
 async def test_exceptions_of_the_library(addr: str, tmp_path: Path) -> None:
