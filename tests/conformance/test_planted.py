@@ -149,10 +149,24 @@ def cached(addr: str, tmp_path: Path, flag: str, cache: str) -> None:
 @ours_alone
 def test_command_line_is_shown_without_its_secrets(tmp_path: Path) -> None:
     write_tree(tmp_path / "test", {"Dockerfile": "FROM scratch\n"})
-    options = ["--opt", f"build-arg:NPM_TOKEN={TOKEN}", "--opt", f"build-arg:DB_PASSWORD={KEY}", "--opt", "plain=kept"]
+    options = [
+        "--opt",
+        f"build-arg:NPM_TOKEN={TOKEN}",
+        "--opt",
+        f"build-arg:DB_PASSWORD=a, {KEY} b",
+        "--opt",
+        "plain=kept",
+    ]
+    options += [
+        "--opt",
+        f"build-arg:HTTPS_PROXY=http://user:{KEY}@proxy:1",
+        "--opt",
+        f"context:a=https://{TOKEN}@host/x.git",
+    ]
     result = run("--debug", *BUILD, *options, "--output", "type=local", addr="embedded://", cwd=tmp_path)
     assert result.code == 1
     assert "build-arg:NPM_TOKEN=xxxxx --opt build-arg:DB_PASSWORD=xxxxx --opt plain=kept" in result.stderr
+    assert "build-arg:HTTPS_PROXY=http://user:xxxxx@proxy:1 --opt context:a=https://xxxxx@host/x.git" in result.stderr
     assert TOKEN not in result.stderr
     assert KEY not in result.stderr
 

@@ -1,8 +1,9 @@
 """Where an error came from, for `--debug`: the daemon's stacks, then this program's.
 
 Mirrors the stack formatter of util/stack, v0.32.2: for each stack the process' id, version and command line, then a
-function and its place for each frame, innermost first, and an empty line. Differs: passwords in URLs are masked, and
-so are the values of names such as secret_access_key or token in the command line.
+function and its place for each frame, innermost first, and an empty line. Differs: in the command line passwords in
+URLs are masked, users of web addresses that have no password (a token may stand there), and whatever follows a name
+such as secret_access_key or token in its argument.
 """
 
 from __future__ import annotations
@@ -19,10 +20,15 @@ from pybuildkit.util import stack
 
 def _command_line() -> str:
     """The command line, without the secrets that it holds."""
+    return " ".join(_shown(argument) for argument in sys.argv)
+
+
+def _shown(argument: str) -> str:
+    """An argument without passwords, users that are tokens, and what follows a name that promises a secret."""
     import re
 
-    shown = redacted(" ".join(sys.argv))
-    return re.sub(r"(?i)([\w.-]*(?:secret|token|passw|credential)[\w.-]*=)[^\s,\"']+", r"\1xxxxx", shown)
+    shown = re.sub(r"(https?://)[^\s/@:]+@", r"\1xxxxx@", redacted(argument))
+    return re.sub(r"(?is)([\w.-]*(?:secret|token|passw|credential)[\w.-]*=).*", r"\1xxxxx", shown)
 
 
 def format_stacks(err: BaseException) -> str:
