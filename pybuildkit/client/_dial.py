@@ -280,24 +280,12 @@ def load_credentials(credentials: Credentials) -> ssl.SSLContext | None:
 
 
 def _load_key_pair(tls: ssl.SSLContext, credentials: Credentials) -> None:
-    import ssl
+    from pybuildkit.rpc._tls import KeyPairError, load_key_pair
 
-    from pybuildkit.golang.os import read_file
-
-    text = "could not read certificate/key"
     try:
-        files = {"certificate": read_file(credentials.cert), "key": read_file(credentials.key)}
-    except OSError as err:
-        raise errors.wrap(err, text) from err
-    for kind, data in files.items():
-        if b"-----BEGIN" not in data:
-            raise BuildkitError(f"{text}: tls: failed to find any PEM data in {kind} input")
-    try:
-        # a key with a passphrase is an error, and no reason to ask on the terminal
-        tls.load_cert_chain(credentials.cert, credentials.key, password=lambda: b"")
-    except (ssl.SSLError, ValueError) as err:
-        reason = getattr(err, "reason", None) or str(err)
-        raise BuildkitError(f"{text}: tls: {str(reason).lower().replace('_', ' ')}") from err
+        load_key_pair(tls, credentials.cert, credentials.key)
+    except (OSError, KeyPairError) as err:
+        raise errors.wrap(err, "could not read certificate/key") from err
 
 
 def unix_name(path: str) -> str:

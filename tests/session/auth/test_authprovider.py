@@ -427,15 +427,33 @@ async def test_tls_settings_are_for_their_host_alone(tmp_path: Path) -> None:
         for settings in (mine, insecure):
             service = provider(tls_configs={HOST: settings})
             assert (await service.fetch_token(BG, token_request(server.url))).Token == "T"
+        nobody = provider(tls_configs={HOST: AuthTLSConfig(root_cas=[certificate])})
+        with pytest.raises(BuildkitError, match=r'token": remote error: tls: certificate required$'):
+            await nobody.fetch_token(BG, token_request(server.url))
         elsewhere = provider(tls_configs={"other.example": mine})
         with pytest.raises(BuildkitError, match="certificate signed by unknown authority"):
             await elsewhere.fetch_token(BG, token_request(server.url))
 
 
 async def test_tls_settings_that_cannot_be_loaded(tmp_path: Path) -> None:
-    service = provider(tls_configs={HOST: AuthTLSConfig(root_cas=[str(tmp_path / "gone")])})
-    with pytest.raises(BuildkitError, match=r"failed to read .*/gone: open .*/gone: no such file or directory"):
-        await service.fetch_token(BG, token_request("https://127.0.0.1/"))
+    (tmp_path / "junk").write_text("junk")
+    gone, junk = (str(tmp_path / name) for name in ("gone", "junk"))
+    cases = [
+        (AuthTLSConfig(root_cas=[gone]), f"failed to read {gone}: open {gone}: no such file or directory"),
+        (AuthTLSConfig(root_cas=[junk]), f"failed to read {junk}: no certificate in PEM form"),
+        (
+            AuthTLSConfig(key_pairs=[TLSKeyPair(certificate=junk, key=gone)]),
+            f"failed to load keypair for {junk}: open {gone}: no such file or directory",
+        ),
+        (
+            AuthTLSConfig(key_pairs=[TLSKeyPair(certificate=junk, key=junk)]),
+            f"failed to load keypair for {junk}: tls: failed to find any PEM data in certificate input",
+        ),
+    ]
+    for settings, text in cases:
+        with pytest.raises(BuildkitError) as caught:
+            await provider(tls_configs={HOST: settings}).fetch_token(BG, token_request("https://127.0.0.1/"))
+        assert error_text(caught.value) == f"failed to fetch oauth token: {text}"
 
 
 async def test_nothing_at_all() -> None:

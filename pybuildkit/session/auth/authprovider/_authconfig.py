@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from pybuildkit.golang.errors import BuildkitError, error_text, wrap
+from pybuildkit.golang.errors import BuildkitError, wrap
 
 if TYPE_CHECKING:
     import ssl
@@ -45,30 +45,23 @@ class AuthTLSConfig:
         """
         import ssl
 
+        from pybuildkit.golang.os import read_file
+        from pybuildkit.rpc._tls import KeyPairError, load_key_pair
+
         tls = ssl.create_default_context()
         for path in self.root_cas:
             try:
-                tls.load_verify_locations(cafile=path)
-            except (OSError, ValueError) as err:
-                raise wrap(_named(err, path), f"failed to read {path}") from err
+                tls.load_verify_locations(cadata=read_file(path).decode("ascii", "replace"))
+            except (ssl.SSLError, ValueError) as err:
+                raise wrap(BuildkitError("no certificate in PEM form"), f"failed to read {path}") from err
+            except OSError as err:
+                raise wrap(err, f"failed to read {path}") from err
         for pair in self.key_pairs:
             try:
-                # a key with a passphrase is an error, and no reason to ask on the terminal
-                tls.load_cert_chain(pair.certificate, pair.key, password=lambda: b"")
-            except (OSError, ValueError) as err:
-                raise wrap(_named(err, None), f"failed to load keypair for {pair.certificate}") from err
+                load_key_pair(tls, pair.certificate, pair.key)
+            except (OSError, KeyPairError) as err:
+                raise wrap(err, f"failed to load keypair for {pair.certificate}") from err
         if self.insecure:
             tls.check_hostname = False
             tls.verify_mode = ssl.CERT_NONE
         return tls
-
-
-def _named(err: Exception, path: str | None) -> Exception:
-    """The error as Go would word it: a file's with its name, OpenSSL's without its numbers."""
-    import ssl
-
-    if isinstance(err, ssl.SSLError):
-        return BuildkitError(err.reason or error_text(err))
-    if isinstance(err, OSError) and err.errno:
-        return OSError(err.errno, err.strerror, path)
-    return err

@@ -24,14 +24,19 @@ from pybuildkit.golang.url import URL, URLError, parse, redacted
 from pybuildkit.rpc._tls import handshake_text
 
 if TYPE_CHECKING:
+    import socket
     import ssl
+    from typing import Any, TypeVar
 
     import urllib3
+
+    Manager = TypeVar("Manager", bound=urllib3.PoolManager)
 
 _MAX_REDIRECTS = 10
 _MAX_BODY = 1 << 20
 _CONNECT_SECONDS = 15.0
 _READ_SECONDS = 30.0
+_ALERT_SECONDS = 1.0
 
 
 class HTTPRequestError(BuildkitError):
@@ -160,14 +165,51 @@ def connection_pool(url: str, tls: ssl.SSLContext | None = None) -> urllib3.Pool
         _do_not_warn(urlsplit(url).hostname or "")
     proxy = proxy_for(url)
     if proxy is None:
-        return urllib3.PoolManager(ssl_context=context, num_pools=1)
+        return _with_alerts(urllib3.PoolManager(ssl_context=context, num_pools=1))
     if proxy.scheme not in ("http", "https"):
         raise ProxyError(f"proxies of the kind {quote(proxy.scheme)} are not supported")
     login = {}
     if proxy.user:
         text = f"{proxy.user}:{proxy.password or ''}".encode("utf-8", "surrogateescape")
         login["Proxy-Authorization"] = f"Basic {base64.b64encode(text).decode()}"
-    return urllib3.ProxyManager(f"{proxy.scheme}://{proxy.host}", proxy_headers=login, ssl_context=context, num_pools=1)
+    address = f"{proxy.scheme}://{proxy.host}"
+    return _with_alerts(urllib3.ProxyManager(address, proxy_headers=login, ssl_context=context, num_pools=1))
+
+
+def _with_alerts(manager: Manager) -> Manager:
+    """The same, but its errors tell why a server ended a connection while the request was being sent."""
+    import urllib3
+
+    class Connection(urllib3.connection.HTTPSConnection):
+        def send(self, data: Any) -> None:
+            try:
+                super().send(data)
+            except OSError:
+                _raise_alert(self.sock)
+                raise
+
+    class Pool(urllib3.HTTPSConnectionPool):
+        ConnectionCls = Connection
+
+    manager.pool_classes_by_scheme = {"http": urllib3.HTTPConnectionPool, "https": Pool}
+    return manager
+
+
+def _raise_alert(sock: socket.socket | None) -> None:
+    """Raise what a TLS peer said before it closed the connection, which nobody has read yet."""
+    import ssl
+
+    if not isinstance(sock, ssl.SSLSocket):
+        return
+    sock.settimeout(_ALERT_SECONDS)
+    try:
+        sock.recv(1)
+    except (ssl.SSLEOFError, ssl.SSLZeroReturnError):
+        return
+    except ssl.SSLError:
+        raise
+    except OSError:
+        return
 
 
 def _do_not_warn(host: str) -> None:
