@@ -2,7 +2,7 @@
 
     python examples/busybox_image.py | pybuildctl build --local context=DIR --output type=tar,dest=rootfs.tar
 
-`context` is a directory with a static `busybox` in it.
+`context` is a directory with a static `busybox` in it. The daemon must run containers; the embedded one does not.
 """
 
 from pybuildkit.client import llb
@@ -18,7 +18,7 @@ rootfs = llb.scratch().file(
 )
 installed = rootfs.run(
     llb.args(["/bin/busybox", "--install", "-s", "/bin"]),
-    llb.network(llb.NET_MODE_HOST),
+    llb.network(llb.NET_MODE_NONE),
     llb.add_mount("/tmp", llb.scratch(), llb.tmpfs()),
     llb.with_custom_name("install the commands"),
 ).root()

@@ -11,7 +11,7 @@ import sys
 import tarfile
 import time
 
-from pybuildkit import client
+from pybuildkit import BuildkitError, client
 from pybuildkit.golang import context
 from pybuildkit.third_party.fsutil import FS, MODE_DIR, Dir, MergeFS, Stat, StaticFS, SubDirFS, new_fs
 
@@ -75,4 +75,7 @@ async def main(address: str, directory: str) -> None:
 
 if __name__ == "__main__":
     arguments = [*sys.argv[1:], *["embedded://", ""][len(sys.argv) - 1 :]]
-    asyncio.run(main(arguments[0], arguments[1]))
+    try:
+        asyncio.run(main(arguments[0], arguments[1]))
+    except BuildkitError as err:
+        sys.exit(f"error: {err}")

@@ -6,6 +6,7 @@ python examples/platform_matrix.py linux/amd64 linux/riscv64 | pybuildctl build 
 
 import sys
 
+from pybuildkit import BuildkitError
 from pybuildkit.client import llb
 from pybuildkit.third_party.platforms import Platform, format, parse
 
@@ -20,7 +21,10 @@ def build(platform: Platform) -> llb.State:
     )
 
 
-platforms = [parse(text) for text in sys.argv[1:] or ["linux/amd64", "linux/arm64", "linux/arm/v7"]]
+try:
+    platforms = [parse(text) for text in sys.argv[1:] or ["linux/amd64", "linux/arm64", "linux/arm/v7"]]
+except BuildkitError as err:
+    sys.exit(f"error: {err}")
 result = llb.scratch()
 for platform in platforms:
     directory = "/" + format(platform).replace("/", "_")

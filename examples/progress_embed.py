@@ -8,7 +8,7 @@ Without an address the build runs in this process. The tool's own work is shown 
 import asyncio
 import sys
 
-from pybuildkit import client
+from pybuildkit import BuildkitError, client
 from pybuildkit.client import llb
 from pybuildkit.golang import context, errgroup
 from pybuildkit.util.progress import FdOutput, StepCompleted, events, progresswriter
@@ -56,4 +56,7 @@ async def main(address: str) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main(sys.argv[1] if len(sys.argv) > 1 else "embedded://"))
+    try:
+        asyncio.run(main(sys.argv[1] if len(sys.argv) > 1 else "embedded://"))
+    except BuildkitError as err:
+        sys.exit(f"error: {err}")

@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from pybuildkit import client
 from pybuildkit.golang import context
 from tests import strategies_llb as strategies
-from tests.daemons import RUN_OPTIONS, can_run, environment, run
+from tests.daemons import can_run, environment, run
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 OFFLINE = {
@@ -58,7 +58,7 @@ def test_examples_with_run(addr: str, tmp_path: Path, busybox: Path, example: st
     shutil.copy(busybox, tmp_path / "tools/bin/busybox")
     shutil.copy(busybox, tmp_path / "tools/busybox")
     result = run(
-        *("build", *RUN_OPTIONS, "--local", "context=tools", "--local", "toolchain=tools"),
+        *("build", "--local", "context=tools", "--local", "toolchain=tools"),
         *("--output", "type=local,dest=out"),
         addr=addr,
         cwd=tmp_path,
