@@ -1,4 +1,4 @@
-"""Finding programs. Mirrors LookPath of os/exec, with its texts."""
+"""Finding programs. Mirrors LookPath of os/exec, Go 1.26, with its texts."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """The proxies that the environment names: HTTP_PROXY, HTTPS_PROXY and NO_PROXY, in capitals or not.
 
-Mirrors golang.org/x/net/http/httpproxy. Differs on purpose: an address of a proxy that is none is an error; in Go the
-connection is made without a proxy.
+Mirrors golang.org/x/net/http/httpproxy, v0.57.0. Differs on purpose: an address of a proxy that is none is an error; in
+Go the connection is made without a proxy.
 """
 
 from __future__ import annotations
