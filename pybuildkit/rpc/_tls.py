@@ -1,4 +1,4 @@
-"""Loading certificates and keys, and what goes wrong with TLS, in Go's words. Mirrors crypto/tls and crypto/x509, Go 1.26."""
+"""Loading certificates and keys, and faults of TLS in Go's words. Mirrors crypto/tls and crypto/x509, Go 1.26."""
 
 from __future__ import annotations
 
