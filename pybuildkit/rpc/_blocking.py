@@ -3,7 +3,8 @@
 Has no counterpart in Go, where every call blocks its goroutine.
 
 Importing asyncio costs more than such a call. This is the same connection and the same course of a call, driven by
-blocking reads and writes with time limits. The first request leaves together with the connection's preface.
+blocking reads and writes with time limits. The first request leaves together with the connection's preface. A signal
+ends a wait for bytes even where it comes just before it.
 
 Differs on purpose from grpc-go: the time limit for connecting runs until the peer's SETTINGS have come.
 """
@@ -12,6 +13,9 @@ from __future__ import annotations
 
 import os
 import select
+import signal
+import socket
+import threading
 import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
@@ -44,6 +48,43 @@ _RETRY_SECONDS = 0.2
 _FOREVER = float("inf")
 
 
+class _Wakeup:
+    """Readable once a signal has come: the interpreter runs its handler only between two steps of the program, and a
+    wait that has begun meanwhile would not end.
+
+    In the main thread alone, and where nobody else wakes up by signals.
+    """
+
+    def __init__(self) -> None:
+        self.fd = -1
+        self._ends: tuple[socket.socket, ...] = ()
+        if threading.current_thread() is not threading.main_thread():
+            return
+        reader, writer = ends = socket.socketpair()
+        for end in ends:
+            end.setblocking(False)
+        before = signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
+        if before != -1:
+            signal.set_wakeup_fd(before)
+            reader.close()
+            writer.close()
+            return
+        self.fd = reader.fileno()
+        self._ends = ends
+
+    def clear(self) -> None:
+        """Forget the signals that have come."""
+        self._ends[0].recv(4096)
+
+    def close(self) -> None:
+        """Leave signals alone again."""
+        if self._ends:
+            signal.set_wakeup_fd(-1)
+        for end in self._ends:
+            end.close()
+        self._ends, self.fd = (), -1
+
+
 class _Wire:
     """An endpoint's bytes, read and written with deadlines (of `time.monotonic`)."""
 
@@ -59,6 +100,7 @@ class _Wire:
             endpoint.tls.set_alpn_protocols(["h2"])
             self._tls = endpoint.tls.wrap_socket(endpoint.sock, server_hostname=endpoint.server_hostname)
             self._sock = self._tls
+        self._wakeup = _Wakeup()
 
     def _limit(self, deadline: float) -> None:
         left = None if deadline == _FOREVER else deadline - time.monotonic()
@@ -70,8 +112,16 @@ class _Wire:
     def _poll(self, fd: int, events: int, deadline: float) -> None:
         poll = select.poll()
         poll.register(fd, events)
-        if not poll.poll(None if deadline == _FOREVER else max(0.0, deadline - time.monotonic()) * 1000):
-            raise TimeoutError
+        wakeup = self._wakeup
+        if wakeup.fd >= 0:
+            poll.register(wakeup.fd, select.POLLIN)
+        while True:
+            ready = poll.poll(None if deadline == _FOREVER else max(0.0, deadline - time.monotonic()) * 1000)
+            if not ready:
+                raise TimeoutError
+            if any(number == fd for number, _ in ready):
+                return
+            wakeup.clear()  # the handler has run by now: it does not want to end us
 
     def recv(self, deadline: float) -> bytes:
         """Some bytes; b"" at the end. Raises TimeoutError at the deadline."""
@@ -82,6 +132,8 @@ class _Wire:
             self._poll(self._pipes[0], select.POLLIN, deadline)
             return os.read(self._pipes[0], _READ_SIZE)
         assert self._sock is not None
+        if self._tls is None or not self._tls.pending():
+            self._poll(self._sock.fileno(), select.POLLIN, deadline)
         self._limit(deadline)
         return self._sock.recv(_READ_SIZE)
 
@@ -107,6 +159,7 @@ class _Wire:
 
     def close(self) -> None:
         """Close the endpoint."""
+        self._wakeup.close()
         if self._tls is not None:
             self._tls.close()
         self._endpoint.close()

@@ -5,7 +5,7 @@ Not a port.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
 if TYPE_CHECKING:
@@ -203,10 +203,3 @@ class Endpoint:
 
 Dialer = Callable[[float | None], Endpoint]
 """Connects within so many seconds (None: no limit) or raises; blocks, so that it runs in a thread."""
-
-
-def payload_pieces(payload: Payload) -> Iterable[Buffer]:
-    """The pieces of a payload."""
-    if isinstance(payload, (bytes, bytearray, memoryview)):
-        return (payload,)
-    return payload

@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import ctypes
+import itertools
+import operator
 import os
+import select
+import signal
 import socket
 import subprocess
 import sys
@@ -256,3 +261,61 @@ def test_short_calls_import_neither_asyncio_nor_logging() -> None:
         "assert 'asyncio' not in sys.modules and 'logging' not in sys.modules and 'dataclasses' not in sys.modules\n"
     )
     subprocess.run([sys.executable, "-c", script], check=True)
+
+
+class _Signalled:
+    """A poll object to which a signal comes after the program's last step and before a wait for a silent peer."""
+
+    signals = 1
+    results: list[object] = []  # noqa: RUF012  # the test gives its own
+    """What the two system calls gave."""
+
+    def __init__(self) -> None:
+        self._real = _POLL()
+        self.register = self._real.register
+
+    def poll(self, timeout: float | None) -> object:
+        if not self.signals or self._real.poll(200):
+            return self._real.poll(timeout)
+        type(self).signals -= 1
+        calls = [(ctypes.CDLL(None).kill, os.getpid(), int(signal.SIGUSR1)), (self._real.poll, timeout)]
+        self.results.extend(itertools.starmap(operator.call, calls))  # no step of the program lies between the two
+        return self.results[-1]
+
+
+_POLL = select.poll
+
+
+@pytest.mark.parametrize("ends", [True, False])
+def test_a_signal_just_before_a_wait(path: Path, monkeypatch: pytest.MonkeyPatch, ends: bool) -> None:
+    """It ends the wait where its handler raises; where not, the wait goes on."""
+    handled: list[int] = []
+
+    def handle(number: int, frame: object) -> None:
+        handled.append(number)
+        if ends:
+            raise RpcError(Code.CANCELLED, "context canceled")
+
+    monkeypatch.setattr(_Signalled, "signals", 1)
+    results: list[object] = []
+    monkeypatch.setattr(_Signalled, "results", results)
+    monkeypatch.setattr(select, "poll", _Signalled)
+    before = signal.signal(signal.SIGUSR1, handle)
+    channel = BlockingChannel(unix_dialer(path), timeout=20)
+    channel.connect()
+    assert channel._wire is not None
+    woken_by = channel._wire._wakeup.fd
+    try:
+        if ends:
+            with pytest.raises(RpcError, match="code = Canceled desc = context canceled"):
+                channel.unary(HANG, b"", timeout=20)
+        else:
+            with pytest.raises(RpcError, match="code = DeadlineExceeded"):
+                channel.unary(HANG, b"", timeout=1)
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+        channel.close()
+    assert handled == [signal.SIGUSR1]
+    assert results[0] == 0
+    assert results[1] == [(woken_by, select.POLLIN)]
+    assert signal.set_wakeup_fd(-1) == -1, "signals are left alone again"
