@@ -76,6 +76,31 @@ async def test_fetch_token_caching() -> None:
         assert (await service.fetch_token(BG, request)).Token == wanted
 
 
+async def test_credentials_are_kept_where_nobody_says_for_how_long() -> None:
+    config = config_file(registry_example=AuthConfig(username="user", password="first"))
+    look_up = load_auth_config(config)
+    assert (await look_up(BG, HOST, [], None)).password == "first"
+    config.auth_configs[HOST] = AuthConfig(username="user", password="second")
+    assert (await look_up(BG, HOST, [], None)).password == "first"
+
+
+async def test_helpers_are_asked_one_at_a_time_and_once_a_host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By the builds of one client that all begin at once; some keychains hang when they are asked twice at once."""
+    helper = tmp_path / "docker-credential-slow"
+    answer = '{"Username": "u", "Secret": "s"}'
+    alone = f"mkdir {tmp_path}/here || exit 1; echo asked >> {tmp_path}/asked; rmdir {tmp_path}/here"
+    helper.write_text(f"#!/bin/sh\n{alone}; echo '{answer}'\n")
+    helper.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    config = ConfigFile()
+    config.credentials_store = "slow"
+    service = provider(config)
+    hosts = [f"{number % 3}.example" for number in range(12)]
+    found = await asyncio.gather(*(service.credentials(BG, pb.CredentialsRequest(Host=host)) for host in hosts))
+    assert {(each.Username, each.Secret) for each in found} == {("u", "s")}
+    assert (tmp_path / "asked").read_text() == "asked\n" * 3
+
+
 async def test_credentials_are_looked_up_again_after_nearly_five_minutes(monkeypatch: pytest.MonkeyPatch) -> None:
     now = [1000.0]
     monkeypatch.setattr(time, "time", lambda: now[0])
@@ -327,6 +352,10 @@ async def test_anonymous() -> None:
         ),
         ((403, {}, {"errors": ["text"]}), '403 Forbidden: {"errors": ["text"]}'),
         ((403, {}, {"errors": []}), '403 Forbidden: {"errors": []}'),
+        (
+            (403, {}, {"errors": [{"code": "DENIED"}, {"message": "x", "detail": ""}, {"message": "y"}]}),
+            "errors:\ndenied\nunknown: x\nunknown: y\n",
+        ),
         ((403, {}, {"errors": [{"code": 5}]}), '403 Forbidden: {"errors": [{"code": 5}]}'),
         ((403, {}, {"errors": [{"code": "A", "message": 5}], "details": "no"}), "403 Forbidden: no"),
         ((403, {}, {"errors": [{"code": "A", "detail": 0}]}), "token: unknown: "),

@@ -128,8 +128,8 @@ def _details(err: UnexpectedStatusError) -> str:
     if malformed is None and isinstance(entries, list):
         shown = [_entry(entry) for entry in entries]
         return shown[0] if len(shown) == 1 else "errors:\n" + "".join(f"{line}\n" for line in shown)
-    details, malformed = convert(_DETAILS, document)
-    if malformed is None and details:
+    details, _ = convert(_DETAILS, document)
+    if details:
         return f"{err}: {text(details, 'details')}"
     if not body:
         return str(err)
