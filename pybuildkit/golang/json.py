@@ -1,6 +1,6 @@
 """JSON as Go's encoding/json writes it, and its words for what is no JSON.
 
-Mirrors encoding/json of Go 1.26.
+Mirrors encoding/json of Go 1.27, whose words are those of its second version.
 
 Values are dict, list, tuple, str, bytes (base64), int, float, bool and None. A dict is written in its own order, as
 a Go struct is; a Go map is sorted by key, so give it through `sorted_map`. A byte of a str that is no UTF-8 (a lone
@@ -257,13 +257,13 @@ class Scanner:
     def _peek(self) -> str:
         return self._text[self._at : self._at + 1]
 
-    def _fail(self, where: str, *, space_fits: bool = True) -> NoReturn:
-        """Raise for the character at hand; Go takes the end of the text for a space, where none fits."""
-        char = self._peek() or ("" if space_fits else " ")
-        offset = len(self._text[: self._at].encode("utf-8", "replace"))
+    def _fail(self, where: str) -> NoReturn:
+        """Raise for the character at hand, or for the end of the text."""
+        char = self._peek()
+        offset = len(self._text[: self._at + 1].encode("utf-8", "replace"))
         if not char:
             raise SyntaxError("unexpected end of JSON input", offset)
-        raise SyntaxError(f"invalid character {_quote_byte(char)} {where}", offset + (self._at < len(self._text)))
+        raise SyntaxError(f"invalid character {_quote_char(char)} {where}", offset)
 
     def _skip_space(self) -> None:
         while self._at < len(self._text) and self._text[self._at] in self._SPACE:
@@ -337,29 +337,45 @@ class Scanner:
     def _word(self, word: str) -> None:
         for expected in word:
             if self._peek() != expected:
-                self._fail(f"in literal {word} (expecting {_quote_byte(expected)})", space_fits=False)
+                self._fail(f"in literal {word} (expecting {_quote_char(expected)})")
             self._at += 1
 
     def _string(self) -> None:
         self._at += 1
         while (char := self._peek()) != '"':
             if not char or char < " ":
-                self._fail("in string literal")
-            self._at += 1
+                self._fail("in string")
             if char == "\\":
                 self._escape()
+            else:
+                self._at += 1
         self._at += 1
 
     def _escape(self) -> None:
+        start = self._at
+        self._at += 1
         char = self._peek()
-        if not char or char not in 'bfnrt\\/"u':
-            self._fail("in string escape code", space_fits=False)
+        if not char:
+            self._fail("in string")
         self._at += 1
         if char == "u":
-            for _ in range(4):
-                if not self._peek() or self._peek() not in self._HEX:
-                    self._fail("in \\u hexadecimal character escape", space_fits=False)
+            while self._at < start + 6 and self._peek() and self._peek() in self._HEX:
                 self._at += 1
+            if self._at < start + 6:
+                self._refuse_escape(start, 6)
+        elif char not in 'bfnrt\\/"':
+            self._refuse_escape(start, 2)
+
+    def _refuse_escape(self, start: int, size: int) -> NoReturn:
+        if not self._peek() and size > 2:
+            self._fail("in string")
+        from pybuildkit.golang.strconv import quote
+
+        shown = self._text[start : start + size]
+        self._at = start + len(shown)
+        offset = len(self._text[: self._at].encode("utf-8", "replace"))
+        is_plain = shown.isprintable() and "`" not in shown and " " not in shown
+        raise SyntaxError(f"invalid escape sequence {f'`{shown}`' if is_plain else quote(shown)} in string", offset)
 
     def _number(self) -> None:
         if self._peek() == "-":
@@ -367,30 +383,27 @@ class Scanner:
         if self._peek() == "0":
             self._at += 1
         else:
-            self._digits("in numeric literal")
+            self._digits()
         if self._peek() == ".":
             self._at += 1
-            self._digits("after decimal point in numeric literal")
+            self._digits()
         if self._peek() in ("e", "E"):
             self._at += 1
             if self._peek() in ("+", "-"):
                 self._at += 1
-            self._digits("in exponent of numeric literal")
+            self._digits()
 
-    def _digits(self, where: str) -> None:
+    def _digits(self) -> None:
         if not self._peek() or self._peek() not in self._DIGITS:
-            self._fail(where, space_fits=False)
+            self._fail("in numeric literal")
         while self._peek() and self._peek() in self._DIGITS:
             self._at += 1
 
 
-def _quote_byte(char: str) -> str:
-    """The first byte of a character as Go's scanner, which sees bytes, shows it."""
-    if char == "'":
-        return "'\\''"
-    if char == '"':
-        return "'\"'"
-    from pybuildkit.golang.strconv import quote
+def _quote_char(char: str) -> str:
+    """A character as Go's scanner shows it."""
+    from pybuildkit.golang.strconv import quote, quote_rune
 
-    byte = char.encode("utf-8", "replace" if "\ud800" <= char <= "\udbff" else "surrogateescape")[0]
-    return "'" + quote(chr(byte))[1:-1] + "'"
+    if "\udc80" <= char <= "\udcff":
+        return "'" + quote(char)[1:-1] + "'"
+    return quote_rune(char)

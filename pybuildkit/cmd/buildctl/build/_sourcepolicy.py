@@ -43,7 +43,7 @@ def read_source_policy(filename: str) -> Policy:
 
 
 def _fill(message: Message, value: object, path: str) -> None:
-    """Set a message's fields from a JSON object; `path` is Go's name of the field that holds it."""
+    """Set a message's fields from a JSON object; `path` leads to it, names and positions with dots between them."""
     if value is None:
         return
     if not isinstance(value, Mapping):
@@ -52,7 +52,7 @@ def _fill(message: Message, value: object, path: str) -> None:
     for key, item in value.items():
         field = fields.get(str(key).lower())
         if field is not None and item is not None:
-            _set(message, field, item, f"{path}.{field.name}" if path else f"{message.DESCRIPTOR.name}.{field.name}")
+            _set(message, field, item, f"{path}.{key}" if path else str(key))
 
 
 def _set(message: Message, field: FieldDescriptor, value: object, path: str) -> None:
@@ -63,8 +63,8 @@ def _set(message: Message, field: FieldDescriptor, value: object, path: str) -> 
     elif is_repeated(field):
         if not isinstance(value, list):
             raise _mismatch(value, path, f"[]*{_GO_PACKAGE}.{field.message_type.name}")
-        for item in value:
-            _fill(getattr(message, field.name).add(), item, path)
+        for position, item in enumerate(value):
+            _fill(getattr(message, field.name).add(), item, f"{path}.{position}")
     else:
         child = getattr(message, field.name)
         child.SetInParent()
@@ -76,7 +76,7 @@ def _set_map(message: Message, field: FieldDescriptor, value: object, path: str)
         raise _mismatch(value, path, "map[string]string")
     for key, item in value.items():
         if item is not None and not isinstance(item, str):
-            raise _mismatch(item, path, "string")
+            raise _mismatch(item, f"{path}.{key}", "string")
         getattr(message, field.name)[str(key)] = item or ""
 
 
@@ -115,6 +115,9 @@ def _mismatch(value: object, path: str, go_type: str) -> SourcePolicyError:
     elif isinstance(value, list):
         kind = "array"
     elif isinstance(value, int | float):
-        kind = "number" if go_type == "string" else f"number {json.marshal(value)}"
-    where = f"struct field {path}" if path else "value"
-    return SourcePolicyError(f"json: cannot unmarshal {kind} into Go {where} of type {go_type}")
+        kind = f"number {getattr(value, 'text', value)}" if go_type == "int64" else "number"
+    where = "Go value"
+    if path:
+        is_member = path.rpartition(".")[2].isdecimal()
+        where = f"{'' if is_member else 'Go struct field '}{Policy.DESCRIPTOR.name}.{path}"
+    return SourcePolicyError(f"json: cannot unmarshal {kind} into {where} of type {go_type}")

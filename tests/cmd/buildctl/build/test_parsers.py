@@ -75,6 +75,21 @@ def test_source_policy(tmp_path: Path) -> None:
             "json: cannot unmarshal object into Go struct field Policy.rules of type "
             "[]*moby_buildkit_v1_sourcepolicy.Rule",
         ),
+        ('{"Version":1e1}', "json: cannot unmarshal number 1e1 into Go struct field Policy.Version of type int64"),
+        ('{"version":tru', "unexpected end of JSON input"),
+        ("7", "json: cannot unmarshal number into Go value of type moby_buildkit_v1_sourcepolicy.Policy"),
+        (
+            '{"rules":[null,7]}',
+            "json: cannot unmarshal number into Policy.rules.1 of type moby_buildkit_v1_sourcepolicy.Rule",
+        ),
+        (
+            '{"RULES":[{"selector":{"identifier":5}}]}',
+            "json: cannot unmarshal number into Go struct field Policy.RULES.0.selector.identifier of type string",
+        ),
+        (
+            '{"rules":[{"updates":{"attrs":{"a":[]}}}]}',
+            "json: cannot unmarshal array into Go struct field Policy.rules.0.updates.attrs.a of type string",
+        ),
         ('{"rules":[{"action":"NO"}]}', 'unrecognized enum ALLOW value "NO"'),
         ('{"rules":[{"action":9}]}', "invalid PolicyAction value: 9"),
         ('{"rules":[{"action":[]}]}', "cannot unmarshal `[]` into enum ALLOW"),
