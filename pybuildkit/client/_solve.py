@@ -414,8 +414,8 @@ class _Run:
                     if self._status is not None:
                         await context.run(self._reader, self._status.send_many(statuses))
             except RpcError as err:
-                if err.code == Code.CANCELLED or self._status_ctx.is_done():
-                    return
+                if err.code == Code.CANCELLED or self._status_ctx.is_done() or self._outer.is_done():
+                    return  # where the caller has given up, that is the first error
                 raise errors.wrap(err, "failed to receive status") from err
             finally:
                 stream.cancel()
