@@ -83,11 +83,12 @@ def _ops(definition: ops_pb2.Definition) -> list[bytes]:
 
 
 @_SETTINGS
-@given(graphs.graphs, st.booleans())
-def test_a_definition_arrives_as_it_is(recipe: list[graphs.Step], no_cache: bool) -> None:
-    data = _definition(recipe)
-    seen, arrived = build(data, *["--no-cache"] * no_cache)
-    given_ = ops_pb2.Definition.FromString(data)
+@given(graphs.graphs, st.booleans(), st.booleans())
+def test_a_definition_arrives_as_it_is(recipe: list[graphs.Step], no_cache: bool, bare: bool) -> None:
+    given_ = ops_pb2.Definition.FromString(_definition(recipe))
+    if bare:
+        given_.ClearField("metadata")
+    seen, arrived = build(given_.SerializeToString(), *["--no-cache"] * no_cache)
     if not _ops(given_):
         assert (seen.code, seen.error, arrived) == (1, _EMPTY, [])
         return
