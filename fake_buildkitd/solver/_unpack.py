@@ -8,7 +8,6 @@ Differs on purpose: an archive compressed with zstd is an error where the extra 
 from __future__ import annotations
 
 import bz2
-import errno
 import gzip
 import lzma
 import posixpath
@@ -16,7 +15,8 @@ import secrets
 import stat as st
 import tarfile
 import zlib
-from typing import BinaryIO, cast
+from tarfile import BLOCKSIZE, HeaderError
+from typing import BinaryIO, Self, cast
 
 from fake_buildkitd.solver._copy import Owner, mkdir_all
 from fake_buildkitd.store import Node, PathError, Store, Tree, walk
@@ -26,6 +26,10 @@ from pybuildkit.golang.errors import BuildkitError
 _CHUNK = 1 << 20
 _XATTR = "SCHILY.xattr."
 DEVICES = {tarfile.CHRTYPE: st.S_IFCHR, tarfile.BLKTYPE: st.S_IFBLK, tarfile.FIFOTYPE: st.S_IFIFO}
+
+
+class BrokenArchiveError(BuildkitError):
+    """An archive that cannot be read to its end."""
 
 
 def unpack(
@@ -68,13 +72,41 @@ def _open(file: BinaryIO) -> tarfile.TarFile | None:
 
         stream = ZstdReader(file)
     try:
-        archive = tarfile.open(fileobj=cast("BinaryIO", stream), mode="r:", errors="surrogateescape")  # noqa: SIM115  # the caller's
-    except (tarfile.TarError, EOFError, OSError, lzma.LZMAError):
+        archive = tarfile.open(  # noqa: SIM115  # the caller's
+            fileobj=cast("BinaryIO", stream), mode="r:", errors="surrogateescape", tarinfo=_Header
+        )
+    except (tarfile.TarError, BrokenArchiveError, EOFError, OSError, lzma.LZMAError, zlib.error):
         return None
     if getattr(archive, "firstmember", None) is None:
         archive.close()
         return None
     return archive
+
+
+class _Header(tarfile.TarInfo):
+    """A member's header, read as Go's archive/tar does: an archive that breaks off or goes on with junk is an error."""
+
+    @classmethod
+    def fromtarfile(cls, tarfile: tarfile.TarFile) -> Self:
+        try:
+            return super().fromtarfile(tarfile)
+        except HeaderError as err:
+            kind = type(err).__name__
+            if kind == "EOFHeaderError":
+                cls._check_second(cast("BinaryIO", tarfile.fileobj).read(BLOCKSIZE))
+            elif kind == "TruncatedHeaderError":
+                raise BrokenArchiveError("unexpected EOF") from err
+            elif kind == "InvalidHeaderError":
+                raise BrokenArchiveError("archive/tar: invalid tar header") from err
+            raise
+
+    @staticmethod
+    def _check_second(block: bytes) -> None:
+        """Judge what follows the first block of the end, which may be nothing."""
+        if block and len(block) < BLOCKSIZE:
+            raise BrokenArchiveError("unexpected EOF")
+        if block.strip(b"\0"):
+            raise BrokenArchiveError("archive/tar: invalid tar header")
 
 
 class _Unpacker:
@@ -90,27 +122,33 @@ class _Unpacker:
         try:
             for member in archive:
                 self._member(archive, member)
-        except (tarfile.TarError, EOFError, lzma.LZMAError, zlib.error) as err:
-            raise BuildkitError(f"invalid tar archive: {err}") from err
+        except (tarfile.ReadError, EOFError) as err:
+            raise BrokenArchiveError("unexpected EOF") from err
+        except (tarfile.TarError, lzma.LZMAError, zlib.error) as err:
+            raise BrokenArchiveError(f"invalid tar archive: {err}") from err
         for path, mtime in self.dirs:
-            if self.tree.lstat(path) is not None:
-                self.tree.own(path).mtime = mtime
+            place = self.tree.resolve(path)
+            if self.tree.lstat(place) is not None:
+                self.tree.own(place).mtime = mtime
 
     def _member(self, archive: tarfile.TarFile, member: tarfile.TarInfo) -> None:
         shown = clean(member.name.encode("utf-8", "surrogateescape"))
         try:
             self._make(archive, member, shown)
         except PathError as err:
+            if member.type in DEVICES:
+                raise BuildkitError(err.reason()) from err
             raise PathError(err.op, shown, err.errno) from err
 
     def _make(self, archive: tarfile.TarFile, member: tarfile.TarInfo, shown: bytes) -> None:
         path = self._place(shown)
         existing = self.tree.lstat(path)
-        if existing is not None and path == b"/" and posixpath.normpath(member.name or ".") == ".":
+        root = member.name or ("/" if member.isdir() else ".")  # a directory's name comes without its slash
+        if existing is not None and path == b"/" and posixpath.normpath(root) == ".":
             return
         if existing is not None and not (existing.is_dir() and member.isdir()):
             if path == b"/":
-                raise PathError("unlinkat", path, errno.EBUSY)
+                raise BuildkitError("unlinkat .//: device or resource busy")
             self.tree.remove(path)
         if member.islnk():
             self._link(member, path, shown)
@@ -145,6 +183,8 @@ class _Unpacker:
             directory.xattrs = node.xattrs
             return directory
         if member.issym():
+            if not member.linkname:
+                raise BuildkitError(f"symlink  {_shown(member)}: no such file or directory")
             node.mode = st.S_IFLNK | 0o777
             node.link = member.linkname.encode("utf-8", "surrogateescape")
             node.size = len(node.link)
@@ -193,16 +233,28 @@ class _Unpacker:
         self.tree.touch_parent(path, self.store.clock())
 
 
+def _shown(member: tarfile.TarInfo) -> str:
+    """A member's path."""
+    return clean(member.name.encode("utf-8", "surrogateescape")).decode("utf-8", "replace")
+
+
 def nanoseconds(member: tarfile.TarInfo) -> int:
-    """A member's time in nanoseconds since the epoch."""
-    return int(member.mtime) * 1_000_000_000 + round((member.mtime % 1) * 1e9)
+    """A member's time in nanoseconds since the epoch; 0 for one that is out of bounds."""
+    text = member.pax_headers.get("mtime", "")
+    seconds, _, fraction = text.partition(".")
+    if seconds.isdigit() and fraction.isascii() and (fraction or "0").isdigit():
+        time = int(seconds) * 1_000_000_000 + int((fraction + "0" * 9)[:9])
+    else:
+        time = int(member.mtime) * 1_000_000_000
+    return time if 0 <= time < 1 << 63 else 0
 
 
 def xattrs(member: tarfile.TarInfo) -> tuple[tuple[str, bytes], ...]:
-    """A member's extended attributes, by name."""
+    """A member's extended attributes, by name; those of users are for files and directories only."""
+    takes_all = member.isfile() or member.isdir() or member.islnk()
     found = [
         (key.removeprefix(_XATTR), value.encode("utf-8", "surrogateescape"))
         for key, value in member.pax_headers.items()
-        if key.startswith(_XATTR)
+        if key.startswith(_XATTR) and (takes_all or not key.startswith(_XATTR + "user."))
     ]
     return tuple(sorted(found))

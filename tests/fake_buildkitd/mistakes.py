@@ -451,6 +451,13 @@ _WHOLE: dict[str, str] = {
     "add of a broken archive": "FROM scratch\nADD broken.tar.gz /x/\n",
     "add of an archive with a file below a file": "FROM scratch\nADD below.tar /x/\n",
     "add of an archive with a link to nothing": "FROM scratch\nADD link.tar /x/\n",
+    "add of an archive that is cut in a file": "FROM scratch\nADD cut1.tar /x/\n",
+    "add of an archive that is cut in a header": "FROM scratch\nADD cut2.tar /x/\n",
+    "add of an archive that is cut between two": "FROM scratch\nADD cut3.tar /x/\n",
+    "add of an archive that is cut in the first header": "FROM scratch\nADD cut4.tar /x/\n",
+    "add of an archive that ends with junk": "FROM scratch\nADD junk.tar /x/\n",
+    "add of an archive with a link without a target": "FROM scratch\nADD empty.tar /x/\n",
+    "add of an archive that replaces its place": "FROM scratch\nADD place.tar /x/\n",
     "a wildcard takes a link to nothing": "FROM scratch\nCOPY dangl* /\n",
     "parents take a link to nothing": "FROM scratch\nCOPY --parents dangl* /\n",
     "all of a stage, and what it has not": (
@@ -473,10 +480,18 @@ _WHOLE |= {
     "run over the working directory": "FROM scratch\nWORKDIR /app\nRUN --mount=type=tmpfs,uid=3 y\n",
 }
 
+_TWO = {"f": ("f", 0o644, "f" * 400), "g": ("f", 0o644, "g")}
 _EXTRA: dict[str, Content] = {
     "broken.tar.gz": "\x1f\x8bnope",
     "below.tar": ("tar", {"f": ("f", 0o644, "f"), "l": ("l", 0o777, "/f"), "l/g": ("f", 0o644, "g")}),
     "link.tar": ("tar", {"f": ("f", 0o644, "f"), "l": ("h", 0o644, "../nope")}),
+    "cut1.tar": ("tar:700", _TWO),
+    "cut2.tar": ("tar:1100", _TWO),
+    "cut3.tar": ("tar:1024", _TWO),
+    "cut4.tar": ("tar:500", _TWO),
+    "junk.tar": ("tar:junk", _TWO),
+    "empty.tar": ("tar", {"f": ("f", 0o644, "f"), "l": ("l", 0o777, "")}),
+    "place.tar": ("tar", {"f": ("f", 0o644, "f"), "..": ("f", 0o644, "g")}),
     "dangling": ("l", "nope"),
 }
 

@@ -91,6 +91,7 @@ def _make(root: Path, path: Path, content: Content) -> None:
     kind, value = ("f644", content) if isinstance(content, str) else content
     if isinstance(value, dict):
         _archive(path, "w:gz" if kind.endswith(":gz") else "w", value)
+        _spoil(path, kind.partition(":")[2])
     elif kind == "l":
         path.symlink_to(value)
     elif kind == "hard":
@@ -102,6 +103,16 @@ def _make(root: Path, path: Path, content: Content) -> None:
     else:
         path.write_bytes(value.encode("utf-8", "surrogateescape"))
         path.chmod(int(kind[1:], 8))
+
+
+def _spoil(path: Path, how: str) -> None:
+    """Make a broken archive: cut to a number of bytes, or with junk in place of its end."""
+    data = path.read_bytes()
+    if how.isdigit():
+        path.write_bytes(data[: int(how)])
+    elif how == "junk":
+        members = data.rstrip(b"\0")
+        path.write_bytes(members + bytes(-len(members) % 512) + b"x" * 512)
 
 
 def _archive(path: Path, mode: str, members: Mapping[str, tuple[str, int, str]]) -> None:
