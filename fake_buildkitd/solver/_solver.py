@@ -82,7 +82,8 @@ class Result:
     """What a vertex gave: a snapshot for each output (None for an empty tree), and its cache key.
 
     A result that is not known yet is not made before somebody needs it: until then it is `pending`, and
-    `importable` where an imported cache has it.
+    `importable` where an imported cache has it. One that is made whatever is known is `forced`, and `ignored` where
+    that is said of its own vertex.
     """
 
     snapshots: list[Snapshot | None]
@@ -91,6 +92,8 @@ class Result:
     inputs: list[tuple[Result, int]] = field(default_factory=list)
     pending: Callable[[], asyncio.Task[Result]] | None = None
     importable: bool = False
+    ignored: bool = False
+    forced: bool = False
 
     async def make(self, ctx: Context) -> None:
         """Make the trees of a result of which only the key is known yet.
@@ -363,7 +366,9 @@ class JobSolver:
         read = [inputs[position] for position in reads if reads[position] is not None]
         await self._need(ctx, (result for result, _ in read))
         self._assemble(read)
-        return await self._cached(ctx, vertex, self._file_key(vertex, inputs), inputs)
+        by_key = [inputs[position][0] for position in range(len(inputs)) if reads.get(position) is None]
+        forced = await self._forced(ctx, vertex, by_key)
+        return await self._cached(ctx, vertex, self._file_key(vertex, inputs), inputs, forced)
 
     def _file_key(self, vertex: Vertex, inputs: list[tuple[Result, int]]) -> str:
         reads = selectors(vertex.op.file, len(inputs))
@@ -396,7 +401,8 @@ class JobSolver:
         writer = self._writers[vertex.digest]
         op = vertex.op.build
         key = _key("build", [op.SerializeToString(deterministic=True).hex(), *(f"{r.key}#{i}" for r, i in inputs)])
-        known = self._lookup(vertex, key)
+        forced = await self._forced(ctx, vertex, (result for result, _ in inputs))
+        known = self._lookup(vertex, key) if not forced else None
         if known is not None:
             return known
         await self._need_all(ctx, inputs)
@@ -420,7 +426,8 @@ class JobSolver:
         kind = vertex.op.WhichOneof("op") or ""
         keys = [f"{result.key}#{index}" for result, index in inputs]
         text = getattr(vertex.op, kind).SerializeToString(deterministic=True)
-        return await self._cached(ctx, vertex, _key(kind, [text.hex(), *keys]), inputs)
+        forced = await self._forced(ctx, vertex, (result for result, _ in inputs))
+        return await self._cached(ctx, vertex, _key(kind, [text.hex(), *keys]), inputs, forced)
 
     def _assemble(self, inputs: Iterable[tuple[Result, int]]) -> None:
         """Note that the trees of inputs are read."""
@@ -437,13 +444,26 @@ class JobSolver:
         for result, _ in inputs:
             result.use()
 
-    async def _cached(self, ctx: Context, vertex: Vertex, key: str, inputs: list[tuple[Result, int]]) -> Result:
+    async def _forced(self, ctx: Context, vertex: Vertex, inputs: Iterable[Result]) -> bool:
+        """Whether a vertex runs even if its result is known, because it or an input that counts by its key says so.
+
+        The other results on top of such a one may be known again, but only once that one has run.
+        """
+        inputs = list(inputs)
+        if vertex.ignore_cache or any(result.ignored for result in inputs):
+            return True
+        await self._need(ctx, (result for result in inputs if result.forced))
+        return False
+
+    async def _cached(
+        self, ctx: Context, vertex: Vertex, key: str, inputs: list[tuple[Result, int]], forced: bool
+    ) -> Result:
         """The cached result of a key, or one that is made when it is needed."""
         writer = self._writers[vertex.digest]
-        imports = self.imports if not vertex.ignore_cache else None
+        imports = self.imports if not forced else None
 
         async def attempt() -> Result:
-            known = self._lookup(vertex, key)
+            known = self._lookup(vertex, key) if not forced else None
             if known is None and imports is not None:
                 known = await self._import(vertex, key, imports)
             if known is not None:
@@ -468,13 +488,15 @@ class JobSolver:
 
         if imports is not None:
             await imports.load(ctx)
-        known = self._lookup(vertex, key)
+        known = self._lookup(vertex, key) if not forced else None
         if known is not None:
             return known
         names = _names(vertex, key)
         importable = imports is not None and all(imports.has_result(name) for name in names)
         later = self._later(vertex, lambda: self._flights(self._ctx, key, attempt))
-        return Result([None] * len(names), key, pending=later, importable=importable)
+        unknown: list[Snapshot | None] = [None] * len(names)
+        ignored = vertex.ignore_cache
+        return Result(unknown, key, pending=later, importable=importable, ignored=ignored, forced=forced)
 
     async def _import(self, vertex: Vertex, key: str, imports: CacheImports) -> Result | None:
         """The result of a key from an imported cache, or None where no cache has it or can give it."""
@@ -493,8 +515,6 @@ class JobSolver:
 
     def _lookup(self, vertex: Vertex, key: str) -> Result | None:
         """The result of a key that the store has."""
-        if vertex.ignore_cache:
-            return None
         found = [self.store.cached(name) for name in _names(vertex, key)]
         if not found or not all(found):
             return None

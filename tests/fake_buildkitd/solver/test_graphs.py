@@ -266,6 +266,36 @@ async def test_local_files_themselves_are_not_cached(tmp_path: Path) -> None:
                 assert built.cached() == want
 
 
+@pytest.mark.parametrize(
+    ("marked", "cached"),
+    [
+        ("", ["B", "C", "D", "after", "copy"]),
+        ("A", ["C", "D", "after", "copy"]),
+        ("AB", ["D", "after", "copy"]),
+        ("B", ["A", "D", "after", "copy"]),
+        ("C", ["B", "after", "copy"]),
+        ("ABCD", ["after", "copy"]),
+    ],
+)
+async def test_steps_that_run_in_every_build(marked: str, cached: list[str]) -> None:
+    """What stands on a marked step runs too, what stands on that is known again; a copy looks at the content."""
+
+    def chain(marked: str) -> llb.State:
+        state = llb.scratch()
+        for name in "ABCD":
+            mark = [llb.ignore_cache] if name in marked else []
+            state = state.file(llb.mkfile(f"/{name}", 0o644, ""), llb.with_custom_name(name), *mark)
+        state = llb.scratch().file(llb.copy(state, "/A", "/z"), llb.with_custom_name("copy"))
+        return state.file(llb.mkfile("/e", 0o644, ""), llb.with_custom_name("after"))
+
+    async with Daemon() as daemon, connected(daemon) as client:
+        for each in ("", marked, marked):
+            graph = await chain(each).marshal(context.background(), llb.linux_amd64)
+            built = await solve(client, SolveOpt(), graph)
+            assert built.error is None
+    assert sorted(built.cached()) == cached
+
+
 async def test_times_of_directories_on_the_way() -> None:
     """The time that is asked for is that of the last one; making it changed the others."""
 
