@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import ssl
@@ -9,9 +10,16 @@ from pathlib import Path
 
 import pytest
 
+from pybuildkit import client as buildkit
+from pybuildkit.client import ExportEntry, SolveOpt
+from pybuildkit.golang import context
+from pybuildkit.session.auth.authprovider import DockerAuthProviderConfig, load_auth_config, new_docker_auth_provider
+from pybuildkit.third_party import fsutil
+from pybuildkit.third_party.docker_config import AuthConfig, ConfigFile
 from tests.conformance import registry
 from tests.conformance.bridges import Authority
 from tests.conformance.services import build, last_line, need
+from tests.daemons import write_tree
 
 USER, PASSWORD = "user", "planted-password"
 MANIFESTS = "application/vnd.oci.image.manifest.v1+json, application/vnd.oci.image.index.v1+json, " + registry.MANIFEST
@@ -97,6 +105,38 @@ def test_token_of_another_build(real_addr: str, tmp_path: Path) -> None:
     assert other > same
     seeds = [(tmp_path / name / ".token_seed").read_bytes() for name in "ab"]
     assert seeds[0] != seeds[1]
+
+
+async def test_builds_at_once(addr: str, tmp_path: Path) -> None:
+    """Several builds of one program, with one provider of logins and secrets of their own, pull at the same time."""
+    need(addr, "pull")
+    ctx = context.background()
+    with registry.token_registry(tmp_path / "registry", USER, PASSWORD) as tokens:
+        refs = [tokens.registry.push(name, {"from-the-image": name.encode()}) for name in ("img", "cache")]
+        config = ConfigFile()
+        config.auth_configs[tokens.registry.host] = AuthConfig(username=USER, password=PASSWORD)
+        auth = new_docker_auth_provider(
+            DockerAuthProviderConfig(auth_config_provider=load_auth_config(config), seed_folder=str(tmp_path / "seeds"))
+        )
+        async with await buildkit.new(ctx, addr) as client:
+
+            async def one(number: int) -> None:
+                text = f"FROM {refs[number % 2]}\nCOPY Dockerfile /made-{number}\n"
+                folder = write_tree(tmp_path / f"in-{number}", {"Dockerfile": text})
+                mounts = {name: fsutil.new_fs(str(folder)) for name in ("context", "dockerfile")}
+                out = [ExportEntry(type="local", output_dir=str(tmp_path / f"out-{number}"))]
+                opt = SolveOpt(frontend="dockerfile.v0", local_mounts=mounts, session=[auth], exports=out)
+                await client.solve(ctx, None, opt)
+
+            await asyncio.gather(*(one(number) for number in range(4)))
+    for number in range(4):
+        made = tmp_path / f"out-{number}"
+        assert (made / "from-the-image").read_text() == ("img", "cache")[number % 2]
+        assert (made / f"made-{number}").is_file()
+    assert {scope for request in tokens.server.requests for scope in request.form.get("scope", [])} == {
+        "repository:img:pull",
+        "repository:cache:pull",
+    }
 
 
 def test_push(addr: str, tmp_path: Path) -> None:
