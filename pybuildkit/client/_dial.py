@@ -224,6 +224,7 @@ def _pass_through(endpoint: str) -> tuple[str, str]:
 
 def is_loopback(host: str) -> bool:
     """Whether a host name or IP address stays on this machine by its name alone; no name is this machine too."""
+    host = host.partition("%")[0]
     if host.startswith("127."):
         return host.replace(".", "").isdecimal()  # and no name such as 127.example.com
     return host in ("", "localhost", "::1") or host.endswith(".localhost")

@@ -23,6 +23,8 @@ from tests.cmd.buildctl.streams import run_in_process
         ("127.0.0.1", True),
         ("127.1", True),
         ("::1", True),
+        ("::1%lo", True),
+        ("fe80::1%lo", False),
         ("127.example.com", False),
         ("127.0.0.1.example.com", False),
         ("localhost.example.com", False),
