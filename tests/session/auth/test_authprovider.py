@@ -456,6 +456,14 @@ async def test_tls_settings_are_for_their_host_alone(tmp_path: Path) -> None:
         for settings in (mine, insecure):
             service = provider(tls_configs={HOST: settings})
             assert (await service.fetch_token(BG, token_request(server.url))).Token == "T"
+        stranger = provider(tls_configs={HOST: AuthTLSConfig(key_pairs=mine.key_pairs)})
+        with pytest.raises(BuildkitError, match="certificate signed by unknown authority"):
+            await stranger.fetch_token(BG, token_request(server.url))
+        with pytest.raises(BuildkitError, match=r"failed to verify certificate: x509: .* not valid for 'localhost'"):
+            await provider(tls_configs={HOST: mine}).fetch_token(
+                BG, token_request(server.url.replace("127.0.0.1", "localhost"))
+            )
+        assert len(server.requests) == 2
         nobody = provider(tls_configs={HOST: AuthTLSConfig(root_cas=[certificate])})
         with pytest.raises(BuildkitError, match=r'token": remote error: tls: certificate required$'):
             await nobody.fetch_token(BG, token_request(server.url))

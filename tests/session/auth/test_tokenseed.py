@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import errno
 import fcntl
 import json
 import os
@@ -96,6 +97,34 @@ def test_entry_without_a_seed_makes_a_new_one(tmp_path: Path) -> None:
 def test_name_of_a_seed_whatever_its_case(tmp_path: Path) -> None:
     (tmp_path / ".token_seed").write_text('{"a": {"seed": "AAAA"}}')
     assert TokenSeeds(str(tmp_path)).get_seed("a") == bytes(3)
+
+
+@pytest.mark.parametrize("name", [".token_seed", ".token_seed.lock"])
+def test_what_fails_otherwise_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    opened = os.open
+
+    def failing(path: str, *args: int) -> int:
+        if path.endswith(name):
+            raise OSError(errno.EIO, "Input/output error", path)
+        return opened(path, *args)
+
+    monkeypatch.setattr(os, "open", failing)
+    seeds = TokenSeeds(str(tmp_path))
+    if name == ".token_seed":  # a file that cannot be read is not written to either
+        assert seeds.get_seed("a") == seeds.get_seed("a")
+        assert not (tmp_path / name).exists()
+    else:
+        with pytest.raises(OSError, match="Input/output error"):
+            seeds.get_seed("a")
+
+
+def test_no_descriptor_is_left(tmp_path: Path) -> None:
+    seeds = TokenSeeds(str(tmp_path))
+    seeds.get_seed("a")
+    before = len(os.listdir("/dev/fd"))
+    for host in ("a", "b", "c"):
+        seeds.get_seed(host)
+    assert len(os.listdir("/dev/fd")) == before
 
 
 def test_what_is_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
