@@ -3,7 +3,8 @@
 Mirrors util/staticfs of BuildKit, v0.32.2.
 
 Differs from Go: a walk's target is a name, and not the beginning of names: a Dockerfile may stand beside a
-`Dockerfile.dockerignore`.
+`Dockerfile.dockerignore`. Directories that were not added come where something is in them, which no receiver takes
+without; over another file system they are as they are there.
 """
 
 from __future__ import annotations
@@ -15,7 +16,8 @@ from collections.abc import Iterator
 
 from pybuildkit.golang.errors import with_op
 from pybuildkit.third_party.fsutil._fs import FS, Entry, File, walking
-from pybuildkit.third_party.fsutil._stat import Stat
+from pybuildkit.third_party.fsutil._stat import MODE_DIR, Stat
+from pybuildkit.third_party.fsutil._validator import BAD_COMPONENTS
 
 
 class MemoryFile:
@@ -36,17 +38,27 @@ class MemoryFile:
         """Nothing to do; reading goes on working."""
 
 
+class _ImpliedDir(Entry):
+    """A directory that only follows from what is in it."""
+
+    __slots__ = ()
+
+
 class StaticFS:
-    """Files that were added by hand, such as a Dockerfile from memory."""
+    """Files that were added by hand, such as a Dockerfile from memory.
+
+    Directories need not be added; those that are not are root's, with the mode 0755.
+    """
 
     def __init__(self) -> None:
         self._files: dict[bytes, tuple[Stat, bytes]] = {}
+        self._implied: set[bytes] = set()
 
     def add(self, path: str | bytes, stat: Stat, data: bytes) -> None:
         """Add or replace a file.
 
         Args:
-            path: where; a leading "/" is dropped.
+            path: where; a leading "/" is dropped, and directories are separated by "/".
             stat: its mode (0644 where it is 0), owner and time; path and size are set here.
             data: its content.
         """
@@ -55,15 +67,29 @@ class StaticFS:
         stat.mode = stat.mode or 0o644
         stat.path = name
         self._files[name] = (stat, data)
+        parts = name.split(b"/")
+        if BAD_COMPONENTS.isdisjoint(parts):  # others are refused by whoever gets them
+            self._implied.update(b"/".join(parts[:depth]) for depth in range(1, len(parts)))
 
     def walk(self, target: bytes = b"") -> Iterator[Entry]:
         """See FS."""
         target = target.strip(b"/")
         below = target + b"/"
-        names = [name for name in self._files if not target or name == target or name.startswith(below)]
-        for name in sorted(names, key=walk_key):
-            stat = self._files[name][0]
-            yield Entry(name, stat.is_dir(), stat.clone())
+        skipped: bytes | None = None
+        for name in sorted(self._files.keys() | self._implied, key=walk_key):
+            if target and name != target and not name.startswith(below):
+                continue
+            if skipped is not None and name.startswith(skipped):
+                continue
+            if name in self._files:
+                stat = self._files[name][0]
+                entry = Entry(name, stat.is_dir(), stat.clone())
+            else:
+                entry = _ImpliedDir(name, True, Stat(name, MODE_DIR | 0o755))
+            yield entry
+            if entry.skip:
+                parent, slash, _ = name.rpartition(b"/")
+                skipped = name + b"/" if entry.is_dir else parent + slash
 
     def open(self, path: bytes) -> File:
         """See FS."""
@@ -93,11 +119,14 @@ class MergeFS:
                 yield _with_source(low, self.lower)
                 low = next(lower, None)
                 continue
-            same = low is not None and low.path == high.path
-            yield _with_source(high, self.upper)
-            if same:
-                assert low is not None
-                low.skip = low.skip or high.skip
+            if low is None or low.path != high.path:
+                yield _with_source(high, self.upper)
+            else:
+                if isinstance(high, _ImpliedDir) and low.is_dir:
+                    yield _with_source(low, self.lower)
+                else:
+                    yield _with_source(high, self.upper)
+                low.skip = high.skip = low.skip or high.skip
                 low = next(lower, None)
             high = next(upper, None)
 

@@ -6,7 +6,17 @@ from pathlib import Path
 
 import pytest
 
-from pybuildkit.third_party.fsutil import FS, MODE_DIR, MergeFS, Stat, StaticFS, new_fs
+from pybuildkit.third_party.fsutil import (
+    FS,
+    MODE_DIR,
+    FilterOpt,
+    MapResult,
+    MergeFS,
+    Stat,
+    StaticFS,
+    new_filter_fs,
+    new_fs,
+)
 from tests.third_party.fsutil.changes import make, shown
 
 
@@ -41,11 +51,95 @@ def test_static_walk_is_a_copy() -> None:
     assert listing(fs) == [(b"foo", 0, 0o644)]
 
 
-def test_static_walks_in_the_order_of_a_tree() -> None:
+def in_folders() -> StaticFS:
+    """Files in folders, of which one was added."""
     fs = StaticFS()
-    for path in ("a.b", "a/c", "a"):
-        fs.add(path, Stat(), b"")
-    assert [path for path, _, _ in listing(fs)] == [b"a", b"a/c", b"a.b"]
+    fs.add("d", Stat(mode=MODE_DIR | 0o700), b"")
+    for path in ("d/f", "d/g", "d.f", "e/x/y", "e/x/z", "e/z"):
+        fs.add(path, Stat(), path.encode())
+    return fs
+
+
+def test_static_walks_in_the_order_of_a_tree() -> None:
+    """With the directories that were not added."""
+    assert listing(in_folders()) == [
+        (b"d", 0, MODE_DIR | 0o700),
+        (b"d/f", 3, 0o644),
+        (b"d/g", 3, 0o644),
+        (b"d.f", 3, 0o644),
+        (b"e", 0, MODE_DIR | 0o755),
+        (b"e/x", 0, MODE_DIR | 0o755),
+        (b"e/x/y", 5, 0o644),
+        (b"e/x/z", 5, 0o644),
+        (b"e/z", 3, 0o644),
+    ]
+    assert [entry.path for entry in in_folders().walk(b"e/x")] == [b"e/x", b"e/x/y", b"e/x/z"]
+
+
+@pytest.mark.parametrize("path", ["../x", "./x", "a//b", "a/", "a/../b"])
+def test_static_takes_any_name(path: str) -> None:
+    """An unclean one is shown as it is, and refused by who gets it."""
+    fs = StaticFS()
+    fs.add(path, Stat(), b"")
+    assert [entry.path for entry in fs.walk()] == [path.encode()]
+
+
+@pytest.mark.parametrize(
+    ("skip", "wanted"),
+    [
+        (b"d", [b"d", b"d.f", b"e", b"e/x", b"e/x/y", b"e/x/z", b"e/z"]),
+        (b"e/x/y", [b"d", b"d/f", b"d/g", b"d.f", b"e", b"e/x", b"e/x/y", b"e/z"]),
+        (b"d.f", [b"d", b"d/f", b"d/g", b"d.f"]),
+    ],
+)
+def test_static_walk_skips(skip: bytes, wanted: list[bytes]) -> None:
+    """A directory with what is in it; behind a file the rest of its directory."""
+    found = []
+    for entry in in_folders().walk():
+        found.append(entry.path)
+        entry.skip = entry.path == skip
+    assert found == wanted
+
+
+@pytest.mark.parametrize(
+    ("opt", "wanted"),
+    [
+        (FilterOpt(follow_paths=["e/x/y"]), [b"e", b"e/x", b"e/x/y"]),
+        (FilterOpt(follow_paths=["d"]), [b"d", b"d/f", b"d/g"]),
+        (FilterOpt(exclude_patterns=["e"]), [b"d", b"d/f", b"d/g", b"d.f"]),
+        (
+            FilterOpt(map=lambda path, stat: MapResult.SKIP_DIR if path == b"e" else MapResult.KEEP),
+            [b"d", b"d/f", b"d/g", b"d.f"],
+        ),
+    ],
+)
+@pytest.mark.parametrize("merged", [False, True])
+def test_static_through_a_filter(opt: FilterOpt, wanted: list[bytes], merged: bool) -> None:
+    fs = MergeFS(StaticFS(), in_folders()) if merged else in_folders()
+    assert [entry.path for entry in new_filter_fs(fs, opt).walk()] == wanted
+
+
+def test_static_over_directories_that_are_there(tmp_path: Path) -> None:
+    """They stay what they are where only what is in them was added; a file gives way."""
+    disk = new_fs(str(make(tmp_path / "l", ["ADD d dir", "ADD d/x file", "ADD e dir", "ADD e/w file", "ADD f file"])))
+    for name in ("d", "e"):
+        (tmp_path / "l" / name).chmod(0o711)
+    memory = StaticFS()
+    for path in ("d/y", "e/x/y", "f/g"):
+        memory.add(path, Stat(), b"")
+    found = [(entry.path, entry.stat().mode, entry.source is disk) for entry in MergeFS(disk, memory).walk()]
+    folder = MODE_DIR | 0o755
+    assert found == [
+        (b"d", MODE_DIR | 0o711, True),
+        (b"d/x", 0o644, True),
+        (b"d/y", 0o644, False),
+        (b"e", MODE_DIR | 0o711, True),
+        (b"e/w", 0o644, True),
+        (b"e/x", folder, False),
+        (b"e/x/y", 0o644, False),
+        (b"f", folder, False),
+        (b"f/g", 0o644, False),
+    ]
 
 
 def test_merge() -> None:
