@@ -56,11 +56,13 @@ class Stalling:
 
     Attributes:
         entered: set when it hangs.
+        size: bytes of the file.
     """
 
-    def __init__(self, where: str) -> None:
+    def __init__(self, where: str, size: int = 4) -> None:
         self.entered = threading.Event()
         self.release = threading.Event()
+        self.size = size
         self._where = where
 
     def _step(self, name: str) -> None:
@@ -71,7 +73,7 @@ class Stalling:
     def walk(self, target: bytes = b"") -> Iterator[Entry]:
         """See FS."""
         self._step("walk")
-        yield Entry(b"f", False, Stat(b"f", 0o644, size=4))
+        yield Entry(b"f", False, Stat(b"f", 0o644, size=self.size))
 
     def open(self, path: bytes) -> File:
         """See FS."""
@@ -83,7 +85,7 @@ class Stalling:
                 stalling._step("read")
                 return super().read(n)
 
-        return Slow(b"data")
+        return Slow(bytes(self.size))
 
 
 class Piped:
