@@ -4,11 +4,18 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 from pathlib import Path
 
 import pytest
 
 from tests.daemons import EMBEDDED, real_addresses
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Programs that tests start take SIGHUP as usual, also where the tests run under nohup, which ignores it."""
+    if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+        signal.signal(signal.SIGHUP, lambda number, frame: None)  # a handler, unlike its absence, is not inherited
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
