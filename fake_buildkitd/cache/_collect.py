@@ -46,9 +46,10 @@ class Collector:
         """
         for each in _inputs_first(output):
             key = f"{each[0].key}#{each[1]}"
-            if key in self._places:
+            if key in self._places or _is_local(each):
                 continue
-            inputs = [self._places[f"{result.key}#{index}"] for result, index in each[0].inputs]
+            below = [output for output in each[0].inputs if not _is_local(output)]
+            inputs = [self._places[f"{result.key}#{index}"] for result, index in below]
             record = Record(record_digest(key), inputs=inputs)
             if self._everything or (each[0] is output[0] and each[1] == output[1]):
                 await self._add_result(ctx, each, record)
@@ -59,8 +60,8 @@ class Collector:
         result, index = output
         if result.pending is not None and result.importable:
             await result.make(ctx)
-        snapshot = result.snapshots[index]
-        if snapshot is None or snapshot.kind == _LOCAL:
+        snapshot = result.snapshot(index) if result.pending is None else None
+        if snapshot is None:
             return
         layers = await self.layers(ctx, snapshot)
         if not layers:
@@ -73,6 +74,13 @@ class Collector:
         """The layers of a tree."""
         store, compression = self._store, self._compression
         return await threads.call(ctx, lambda: export_layers(store, snapshot, compression))
+
+
+def _is_local(output: Output) -> bool:
+    """Whether an output is a client's files, whose key is worth nothing in another session."""
+    result, index = output
+    snapshot = result.snapshots[index] if index < len(result.snapshots) else None
+    return snapshot is not None and snapshot.kind == _LOCAL
 
 
 def _inputs_first(output: Output) -> Sequence[Output]:
