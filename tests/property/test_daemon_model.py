@@ -12,7 +12,7 @@ import io
 import tarfile
 from functools import cache
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 
 from fake_buildkitd import Daemon
 from pybuildkit import client
@@ -28,7 +28,7 @@ from pybuildkit.util.apicaps import CapSet
 from tests.fake_buildkitd.helpers import connected, solve
 from tests.property import tree_recipes as recipes
 from tests.property.tree_model import Entry, Tree
-from tests.property.tree_recipes import Abilities, Followed, Recipe
+from tests.property.tree_recipes import Abilities, Act, Followed, Recipe, Step
 
 _SETTINGS = settings(deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck))
 
@@ -96,7 +96,15 @@ async def check(connection: client.Client, recipe: Recipe, followed: Followed, u
         assert built.error is not None
 
 
+def one_act(act: Act) -> Recipe:
+    """A recipe of one action on a file."""
+    file = Entry("f", 0o4755, data=b"one", time=recipes.TIME)
+    return Recipe({"/a": file}, (Step("file", (0,), (act,)),))
+
+
 @given(recipe=recipes.recipes)
+@example(recipe=one_act(Act("mkfile", "/a", data=b"two", owner=(5, 6))))
+@example(recipe=one_act(Act("copy", "/a", "/b/c", mode=-1)))
 @settings(_SETTINGS, max_examples=300)
 def test_embedded_daemon_makes_the_tree_of_the_model(recipe: Recipe) -> None:
     async def run() -> None:
