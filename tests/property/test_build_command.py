@@ -19,9 +19,10 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 
+from fake_buildkitd.faults import FaultKind
 from tests.property import scenes
 from tests.property.command import Seen, Stage, play
-from tests.property.scenes import PLAIN, WRITE_SECONDS, Act, Journal, Player, Scene, Verdict, judge
+from tests.property.scenes import HANG, LIST, PLAIN, WRITE_SECONDS, Act, Journal, Player, Scene, Trouble, Verdict, judge
 
 _EXAMPLES = int(os.environ.get("PYBUILDKIT_EXAMPLES", "250"))
 _END_SECONDS = 8.0
@@ -64,6 +65,7 @@ def _argv(scene: Scene, stage: Stage) -> list[str]:
 @example(scene=replace(PLAIN, acts=(Act("status", 0),), end_after=0, write_seconds=(WRITE_SECONDS, 0.0)))
 @example(scene=replace(PLAIN, acts=(Act("status", 0), *MANY, Act("status", 1)), trace="full"))
 @example(scene=replace(PLAIN, acts=(Act("status", 0), Act("status", 1), *MANY, Act("status", 1)), deaf=1, trace="file"))
+@example(scene=replace(PLAIN, calls={LIST: Trouble(0, HANG)}, loss=(FaultKind.SILENCE, 1)))
 @example(scene=replace(PLAIN, output="file"))
 @example(scene=replace(PLAIN, output="full", acts=(Act("blind export", 0),)))
 @example(scene=replace(PLAIN, output="full", acts=(Act("blind export", 0),), end="fail"))
