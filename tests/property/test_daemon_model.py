@@ -96,15 +96,19 @@ async def check(connection: client.Client, recipe: Recipe, followed: Followed, u
         assert built.error is not None
 
 
-def one_act(act: Act) -> Recipe:
-    """A recipe of one action on a file."""
+_MAKE = Act("mkdir", "/b/a", mode=0o755, flags=frozenset({"parents"}))
+
+
+def on_a_file(*acts: Act) -> Recipe:
+    """A recipe of some actions on a file."""
     file = Entry("f", 0o4755, data=b"one", time=recipes.TIME)
-    return Recipe({"/a": file}, (Step("file", (0,), (act,)),))
+    return Recipe({"/a": file}, (Step("file", (0,), acts),))
 
 
 @given(recipe=recipes.recipes)
-@example(recipe=one_act(Act("mkfile", "/a", data=b"two", owner=(5, 6))))
-@example(recipe=one_act(Act("copy", "/a", "/b/c", mode=-1)))
+@example(recipe=on_a_file(Act("mkfile", "/a", data=b"two", owner=(5, 6))))
+@example(recipe=on_a_file(Act("copy", "/a", "/b/c", mode=-1)))
+@example(recipe=on_a_file(_MAKE, Act("copy", "/a", "/b/", mode=-1, flags=frozenset({"replace"}))))
 @settings(_SETTINGS, max_examples=300)
 def test_embedded_daemon_makes_the_tree_of_the_model(recipe: Recipe) -> None:
     async def run() -> None:
