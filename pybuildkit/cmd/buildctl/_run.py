@@ -171,7 +171,7 @@ def _details(err: BaseException) -> str:
     from pybuildkit.solver import errdefs
     from pybuildkit.sourcepolicy import policysession
 
-    out = "".join(errdefs.print_source(source) for source in errdefs.sources(err))
+    out = "".join(errdefs.print_source(source, errors="surrogateescape") for source in errdefs.sources(err))
     for message in policysession.deny_messages(err):
         if message.message:
             out += f"policy deny: {message.message}\n"

@@ -40,7 +40,7 @@ class FrontendError(TypedError):
     detail: pb.Frontend
 
     def __str__(self) -> str:
-        return super().__str__() or f"frontend {self.detail.name} failed"
+        return super().__str__() if self.cause is not None else f"frontend {self.detail.name} failed"
 
 
 class _PrefixedError(TypedError):
@@ -50,8 +50,7 @@ class _PrefixedError(TypedError):
         raise NotImplementedError
 
     def __str__(self) -> str:
-        cause = super().__str__()
-        return f"{self._text()}: {cause}" if cause else self._text()
+        return f"{self._text()}: {super().__str__()}" if self.cause is not None else self._text()
 
 
 class UnsupportedFrontendCapError(_PrefixedError):
@@ -101,15 +100,17 @@ def frontends(err: BaseException | None) -> list[pb.Frontend]:
     return [layer.detail for layer in errors.layers(err) if isinstance(layer, FrontendError)][::-1]
 
 
-def print_source(source: pb.Source) -> str:
+def print_source(source: pb.Source, *, errors: str = "replace") -> str:
     """The lines around a source range with the failing ones marked; "" where there is nothing to show.
 
-    The lines are those of the file as the daemon sent it; a text that is not UTF-8 is shown with replacements.
+    Args:
+        errors: what becomes of bytes that are no UTF-8 in the file as the daemon sent it: "replace", or
+            "surrogateescape" for a stream that writes them as they were.
     """
     bounds = _line_bounds(source.ranges)
     if bounds is None or not source.HasField("info"):
         return ""
-    lines = source.info.data.decode("utf-8", "replace").split("\n")
+    lines = source.info.data.decode("utf-8", errors).split("\n")
     start, end = bounds
     if start > len(lines) or start < 1:
         return ""

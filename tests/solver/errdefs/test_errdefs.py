@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from pybuildkit.solver.errdefs import print_source
-from pybuildkit.solver.errdefs.errdefs_pb2 import Source
+from pybuildkit.rpc import Code
+from pybuildkit.solver.errdefs import UnsupportedSubrequestError, print_source
+from pybuildkit.solver.errdefs.errdefs_pb2 import Source, Subrequest
 from pybuildkit.solver.pb.ops_pb2 import Position, Range, SourceInfo
+from pybuildkit.util.grpcerrors import StatusError
 
 TEN = b"\n".join(b"line %d" % n for n in range(1, 11))
 RULE = "--------------------\n"
@@ -40,3 +42,15 @@ def shown(first: int, last: int, marked: set[int]) -> str:
 )
 def test_print_source(given: Source, expected: str) -> None:
     assert print_source(given) == expected
+
+
+def test_bytes_that_are_no_utf8() -> None:
+    given = source((1, 1), data=b"a\xff")
+    assert " >>> a\ufffd\n" in print_source(given)
+    assert b" >>> a\xff\n" in print_source(given, errors="surrogateescape").encode("utf-8", "surrogateescape")
+
+
+def test_a_text_in_front_of_an_error_without_one() -> None:
+    err = UnsupportedSubrequestError(StatusError(Code.UNKNOWN, ""), Subrequest(name="x"))
+    assert str(err) == "unsupported request x: "
+    assert str(UnsupportedSubrequestError(None, Subrequest(name="x"))) == "unsupported request x"
