@@ -91,6 +91,7 @@ _MASKS = (
     (r"\b\d+(\.\d+)?[kM]?B( / [\d.]+[kM]?B)?", "SIZE"),
     (r'"(started|completed|timestamp)":"[^"]*"', r'"\1":"TIME"'),
     (r"((?:transferring|copying|sending|exporting) [^:\n]*):.*", r"\1"),
+    (r"^(#\d+ copying files.*?) SIZE( DURATION)?( done)?$", r"\1"),
     (r"^(#\d+ .*?)( DURATION)?( done)?$", r"\1"),
     (r"\blocal:\d+", "local:KEY"),
     (r"^time=.* msg=\"failed check for fsverity support\".*\n", ""),
