@@ -18,7 +18,7 @@ import pytest
 from pybuildkit.client._graph import SolveStatus
 from pybuildkit.golang import context
 from pybuildkit.golang.errors import BuildkitError, error_text
-from pybuildkit.rpc import Code, RpcError
+from pybuildkit.rpc import Code, RpcError, Server
 from pybuildkit.session import Manager, auth
 from pybuildkit.session.auth import auth_pb2 as pb
 from pybuildkit.session.auth.authprovider import (
@@ -174,6 +174,7 @@ def test_answers_to_credentials(data: bytes, found: tuple[str, str]) -> None:
     assert (answer.Username, answer.Secret) == found
     encoded = auth.CREDENTIALS.encode_response(answer)
     assert isinstance(encoded, bytes)
+    assert bool(encoded) == any(found)
     again = auth.CREDENTIALS.decode_response(encoded)
     assert (again.Username, again.Secret) == found
 
@@ -191,6 +192,43 @@ async def test_session_without_the_service() -> None:
         assert await auth.credentials_func(BG, manager, (SESSION_ID,))(HOST) == ("", "", "")
         assert await auth.get_token_authority(BG, HOST, manager, (SESSION_ID,)) is None
         assert await auth.verify_token_authority(BG, HOST, bytes(32), manager, (SESSION_ID,)) == ("", False)
+
+
+class OddAuthority:
+    """A session that answers questions for its key with anything."""
+
+    def __init__(self, answer: bytes | Code) -> None:
+        self.answer = answer
+
+    def register(self, server: Server) -> None:
+        server.add_unary(auth.GET_TOKEN_AUTHORITY, self.get_token_authority)
+
+    async def get_token_authority(
+        self, ctx: context.Context, request: pb.GetTokenAuthorityRequest
+    ) -> pb.GetTokenAuthorityResponse:
+        if isinstance(self.answer, Code):
+            raise RpcError(self.answer, "what the session says")
+        return pb.GetTokenAuthorityResponse(PublicKey=self.answer)
+
+
+@pytest.mark.parametrize(
+    ("answer", "text"),
+    [
+        (bytes(5), "invalid pubkey length 5"),
+        (b"", "invalid pubkey length 0"),
+        (Code.INTERNAL, "what the session says"),
+        (Code.UNAVAILABLE, None),
+        (Code.UNIMPLEMENTED, None),
+    ],
+)
+async def test_answers_for_a_key(answer: bytes | Code, text: str | None) -> None:
+    async with session_pair(OddAuthority(answer)) as caller:
+        question = auth.get_token_authority(BG, HOST, cast("Manager", OneSession(caller)), (SESSION_ID,))
+        if text is None:
+            assert await question is None
+        else:
+            with pytest.raises(BuildkitError, match=text):
+                await question
 
 
 async def test_allowed_hosts(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -282,6 +320,16 @@ async def test_oauth_with_password_and_with_identity_token() -> None:
     assert SECRET not in text
 
 
+async def test_no_service_and_no_scopes() -> None:
+    """A POST names the service always, a GET only where there is one."""
+    with token_server(lambda request: (200, {}, {"token": "T", "access_token": "T"})) as server:
+        for config in (None, ConfigFile()):
+            await provider(config).fetch_token(BG, pb.FetchTokenRequest(Host=HOST, Realm=server.url))
+    post, get = server.requests
+    assert (post.form["service"], "scope" in post.form) == ([""], False)
+    assert (get.method, get.query) == ("GET", {})
+
+
 @pytest.mark.parametrize("status", [401, 404, 405])
 async def test_server_without_post_is_asked_by_get(status: int) -> None:
     def answer(request: Request) -> Answer:
@@ -343,6 +391,7 @@ async def test_anonymous() -> None:
         ),
         ((200, {}, {"access_token": "T", "issued_at": "2024-01-02 03:04:05Z"}), 'cannot parse " 03:04:05Z" as "T"'),
         ((200, {}, {"access_token": "T", "issued_at": f"you sent {SECRET}"}), 'parsing time "you sent …"'),
+        ((400, {}, {"access_token": "T"}), '400 Bad Request: {"access_token": "T"}'),
         ((500, {}, b""), "unexpected status from POST request to URL: 500 Internal Server Error"),
         ((599, {}, b"x"), "unexpected status from POST request to URL: 599 : x"),
         ((403, {}, {"errors": [{"code": "DENIED"}]}), "failed to fetch oauth token: denied"),
