@@ -97,6 +97,7 @@ def test_auths() -> None:
         ("https://u:p@r.example/", "r.example"),
         ("https://[::1]/", "::1"),
         ("https://r.example:x/", "https:"),
+        ("//r.example", ""),
         ("r.example:5000", "r.example:5000"),
     ],
 )
@@ -175,9 +176,11 @@ def test_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     assert config_dir() == str(tmp_path / ".docker")
 
 
-def test_load(tmp_path: Path) -> None:
+def test_load(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert not load(str(tmp_path)).contains_auth()
     (tmp_path / "config.json").write_text('{"credsStore": "x", "currentContext": "c"}')
+    monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path))
+    assert load().credentials_store == "x"
     loaded = load(str(tmp_path))
     assert (loaded.credentials_store, loaded.current_context) == ("x", "c")
     (tmp_path / "config.json").write_text("junk")
@@ -364,3 +367,7 @@ def test_helper_is_interrupted(helpers: Path, tmp_path: Path) -> None:
     assert "signal: killed" in str(failures[0])
     with pytest.raises(CredentialHelperError, match="interrupted"):
         call.get("slow", "r")
+    early = HelperCall()
+    early.interrupt()
+    with pytest.raises(CredentialHelperError, match="docker-credential-slow was interrupted"):
+        early.get("slow", "r")
