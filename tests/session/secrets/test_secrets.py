@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from pybuildkit.golang import context
-from pybuildkit.golang.errors import error_text, find
+from pybuildkit.golang.errors import BuildkitError, error_text, find, wrap
 from pybuildkit.rpc import Code, RpcError
 from pybuildkit.session import secrets
 from pybuildkit.session.secrets import secretsprovider
@@ -38,3 +38,19 @@ async def test_provider_answers_with_statuses() -> None:
     with pytest.raises(Exception, match="invalid secret size 512001") as large:
         await provider.get_secret(BG, GetSecretRequest(ID="big"))
     assert error_text(large.value) == "invalid secret size 512001"
+
+
+class FailingStore:
+    """A store whose source is broken."""
+
+    async def get_secret(self, ctx: context.Context, secret_id: str) -> bytes:
+        raise wrap(BuildkitError("the vault is sealed"), secret_id)
+
+
+async def test_store_that_fails() -> None:
+    """Its reason reaches the daemon, which does not take the secret for one that is not there."""
+    async with session_pair(secretsprovider.new_secret_provider(FailingStore())) as caller:
+        with pytest.raises(RpcError) as caught:
+            await secrets.get_secret(BG, caller, "x")
+    assert caught.value.code == Code.UNKNOWN
+    assert error_text(caught.value) == "rpc error: code = Unknown desc = x: the vault is sealed"

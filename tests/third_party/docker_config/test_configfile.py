@@ -208,6 +208,9 @@ def test_default_file_warns_and_goes_on(tmp_path: Path, monkeypatch: pytest.Monk
     config = load_default_config_file(stderr)
     assert stderr.getvalue().startswith("WARNING: Error parsing config file (")
     assert config.credentials_store in ("pass", "secretservice", "osxkeychain")
+    for text in ('{"auths": {"h": {}}}', '{"credHelpers": {"h": "x"}}'):
+        (tmp_path / "config.json").write_text(text)
+        assert load_default_config_file(stderr).credentials_store == ""
 
 
 def test_environment_wins_and_is_named_when_malformed(
