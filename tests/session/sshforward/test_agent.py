@@ -130,8 +130,9 @@ async def test_requests_cut_anywhere_and_answers_in_pieces() -> None:
 async def test_end_wakes_a_pending_read() -> None:
     conn = AgentConn(BG, Keyring(KEYS))
     reading = asyncio.ensure_future(conn.read(1))
+    await asyncio.sleep(0)  # the read begins
     await conn.close_write()
-    assert await reading == b""
+    assert await asyncio.wait_for(reading, 10) == b""
     assert await conn.read(1) == b""
 
 
