@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -250,6 +250,42 @@ def _then(scandir: Callable[[int], object], action: Callable[[], None]) -> Calla
         return listing
 
     return call
+
+
+class Noting:
+    """A file system that notes what is walked."""
+
+    def __init__(self, fs: fsutil.FS) -> None:
+        self.walked: list[bytes] = []
+        self._fs = fs
+
+    def walk(self, target: bytes = b"") -> Iterator[fsutil.Entry]:
+        """See FS."""
+        for entry in self._fs.walk(target):
+            self.walked.append(entry.path)
+            yield entry
+
+    def open(self, path: bytes) -> fsutil.File:
+        """See FS."""
+        return self._fs.open(path)
+
+
+@pytest.mark.parametrize(
+    ("opt", "wanted"),
+    [
+        (FilterOpt(include_patterns=["a/b"]), [b"a", b"a/b", b"a/b/x", b"a/c", b"d"]),
+        (FilterOpt(include_patterns=["a/b/*", "!a/b/x"]), [b"a", b"a/b", b"a/b/x", b"a/c", b"d"]),
+        (FilterOpt(include_patterns=["*/c"]), [b"a", b"a/b", b"a/b/x", b"a/c", b"a/c/x", b"d", b"d/x"]),
+        (FilterOpt(exclude_patterns=["a/b", "d"]), [b"a", b"a/b", b"a/c", b"a/c/x", b"d"]),
+        (FilterOpt(exclude_patterns=["a", "!a/c"]), [b"a", b"a/b", b"a/c", b"a/c/x", b"d", b"d/x"]),
+        (FilterOpt(exclude_patterns=["a", "!*/c"]), [b"a", b"a/b", b"a/b/x", b"a/c", b"a/c/x", b"d", b"d/x"]),
+    ],
+)
+def test_directories_of_no_interest_are_not_entered(tmp_path: Path, opt: FilterOpt, wanted: list[bytes]) -> None:
+    dirs = [f"ADD {name} dir" for name in ("a", "a/b", "a/c", "d")]
+    fs = Noting(new_fs(str(make(tmp_path / "d", [*dirs, *(f"ADD {name}/x file" for name in ("a/b", "a/c", "d"))]))))
+    list(new_filter_fs(fs, opt).walk())
+    assert fs.walked == wanted
 
 
 @pytest.mark.parametrize("devices", [(1, 1), (1, 2)])
