@@ -30,6 +30,7 @@ from pybuildkit.third_party.fsutil import (
     Stat,
 )
 from pybuildkit.third_party.fsutil._diskio import link
+from pybuildkit.third_party.fsutil._diskwriter import MAX_OPEN_FILES
 from tests.session.unprivileged import unprivileged
 from tests.third_party.fsutil.changes import make, parse, shown
 from tests.third_party.fsutil.transfer import names, open_descriptors
@@ -396,6 +397,30 @@ def test_many_files_at_once_keep_few_open(tmp_path: Path) -> None:
     writer.finish()
     assert most <= 20
     assert all((tmp_path / f"f{number}").read_bytes() == chunk * 2 for number in range(100))
+
+
+def test_a_file_that_was_put_aside_is_not_followed(tmp_path: Path) -> None:
+    """More content comes for a file that had to be closed, and whose temporary name is a link by now."""
+    secret, dest = tmp_path / "secret", tmp_path / "dest"
+    secret.write_bytes(b"secret")
+    dest.mkdir()
+    size = 300_000
+    writer = DiskWriter(str(dest))
+    stats = [Stat(b"f%d" % number, 0o644, size=2 * size) for number in range(MAX_OPEN_FILES + 1)]
+    files = [writer.add(ChangeKind.ADD, stat.path, stat, stat) for stat in stats]
+    for file in files:
+        assert file is not None
+        writer.write(file, b"x" * size)
+    first = files[0]
+    assert first is not None
+    aside = dest / os.fsdecode(first.temp)
+    aside.unlink()
+    aside.symlink_to(secret)
+    with pytest.raises(OSError, match="links"):
+        writer.write(first, b"x" * size)
+    writer.close()
+    assert secret.read_bytes() == b"secret"
+    assert os.listdir(dest) == []
 
 
 def test_a_deep_tree_keeps_few_directories_open(tmp_path: Path) -> None:
