@@ -19,7 +19,7 @@ import pytest
 from tests.conformance import registry
 from tests.conformance.services import build, docker_push, kind, last_line, need
 from tests.conformance.test_interrupted import Dockerd
-from tests.daemons import run, tree
+from tests.daemons import ours_alone, run, tree, write_tree
 
 
 def files(salt: str = "") -> dict[str, str | bytes]:
@@ -222,3 +222,14 @@ def test_cache_metrics(addr: str, tmp_path: Path) -> None:
     shutil.rmtree(tmp_path / "out")
     build(*metrics, addr=addr, cwd=tmp_path, files={})
     assert json.loads((tmp_path / "metrics.json").read_text())
+
+
+@ours_alone
+def test_cache_metrics_on_standard_error(addr: str, tmp_path: Path) -> None:
+    """What follows them there, the build's error, is still printed."""
+    write_tree(tmp_path / "test", {"other": b""})
+    where = ["--local", "context=test", "--local", "dockerfile=test", "--debug-json-cache-metrics", "stderr"]
+    failed = run("build", "--frontend=dockerfile.v0", *where, "--progress=plain", addr=addr, cwd=tmp_path)
+    metrics, error = failed.stderr.splitlines()[-2:]
+    assert json.loads(metrics)["client_duration_ms"] >= 0
+    assert (failed.code, error.partition(":")[0]) == (1, "error")

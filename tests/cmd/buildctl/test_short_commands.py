@@ -38,7 +38,7 @@ class Daemon:
         server.add_unary(control.LIST_WORKERS, self._workers)
         server.add_unary(control.DISK_USAGE, self._disk_usage)
         server.add_unary(control.INFO, self._info)
-        server.add_stream(control.PRUNE, self._nothing)
+        server.add_stream(control.PRUNE, self._prune)
         server.add_unary(control.UPDATE_BUILD_HISTORY, self._update)
         server.add_stream(control.LISTEN_BUILD_HISTORY, self._history)
         server.add_stream(control.STATUS, self._status)
@@ -60,8 +60,11 @@ class Daemon:
             raise RpcError(Code.UNKNOWN, "")
         return pb.UpdateBuildHistoryResponse()
 
-    async def _nothing(self, stream: ServerStream[Any, Any]) -> None:
-        await stream.recv()
+    async def _prune(self, stream: ServerStream[pb.PruneRequest, pb.UsageRecord]) -> None:
+        request = await stream.recv()
+        assert request is not None
+        if request.filter == [SILENT]:
+            await stream.send(pb.UsageRecord(ID="one"))
 
     async def _history(self, stream: ServerStream[pb.BuildHistoryRequest, pb.BuildHistoryEvent]) -> None:
         request = await stream.recv()
@@ -118,6 +121,12 @@ def run_command(*argv: str) -> tuple[int, bytes, str]:
 
 def test_an_error_without_a_text(address: str) -> None:
     assert run_command("--addr", address, "debug", "ctl", "--pin", SILENT) == (1, b"", "error: \n")
+
+
+def test_prune_with_a_template_that_fails(address: str) -> None:
+    argv = ("--addr", address, "prune", "--filter", SILENT, "--format", "{{.ID}} {{.ID.Size}}")
+    failure = 'template: :1:13: executing "" at <.ID.Size>: can\'t evaluate field Size in type string'
+    assert run_command(*argv) == (1, b"one ", f"error: {failure}\n")
 
 
 def test_get_copies_a_blob(address: str) -> None:

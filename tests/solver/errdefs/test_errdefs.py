@@ -38,6 +38,8 @@ def shown(first: int, last: int, marked: set[int]) -> str:
         (source((0, 0)), ""),
         (source(), ""),
         (Source(ranges=[Range(start=Position(line=1))]), ""),
+        (Source(info=source().info, ranges=[Range()]), ""),
+        (Source(info=source().info, ranges=[Range(end=Position(line=3))]), ""),
     ],
 )
 def test_print_source(given: Source, expected: str) -> None:
