@@ -93,6 +93,7 @@ _MASKS = (
     (r"((?:transferring|copying|sending|exporting) [^:\n]*):.*", r"\1"),
     (r"^(#\d+ copying files.*?) SIZE( DURATION)?( done)?$", r"\1"),
     (r"^(#\d+ .*?)( DURATION)?( done)?$", r"\1"),
+    (r"^(#\d+ (?:transferring|copying|sending) .*?)( SIZE)?$", r"\1"),
     (r"\blocal:\d+", "local:KEY"),
     (r"^time=.* msg=\"failed check for fsverity support\".*\n", ""),
     (r"[ \t]+", " "),

@@ -99,16 +99,20 @@ async def check(connection: client.Client, recipe: Recipe, followed: Followed, u
 _MAKE = Act("mkdir", "/b/a", mode=0o755, flags=frozenset({"parents"}))
 
 
-def on_a_file(*acts: Act) -> Recipe:
-    """A recipe of some actions on a file."""
+def on_some_files(*acts: Act) -> Recipe:
+    """A recipe of some actions on a file, a directory with a file, and a link to that."""
     file = Entry("f", 0o4755, data=b"one", time=recipes.TIME)
-    return Recipe({"/a": file}, (Step("file", (0,), acts),))
+    folder, link = Entry("d", 0o755, time=recipes.TIME), Entry("l", 0o777, data=b"d", time=recipes.TIME)
+    return Recipe({"/a": file, "/d": folder, "/d/f": file, "/l": link}, (Step("file", (0,), acts),))
 
 
 @given(recipe=recipes.recipes)
-@example(recipe=on_a_file(Act("mkfile", "/a", data=b"two", owner=(5, 6))))
-@example(recipe=on_a_file(Act("copy", "/a", "/b/c", mode=-1)))
-@example(recipe=on_a_file(_MAKE, Act("copy", "/a", "/b/", mode=-1, flags=frozenset({"replace"}))))
+@example(recipe=on_some_files(Act("mkfile", "/a", data=b"two", owner=(5, 6))))
+@example(recipe=on_some_files(Act("copy", "/a", "/b/c", mode=-1)))
+@example(recipe=on_some_files(_MAKE, Act("copy", "/a", "/b/", mode=-1, flags=frozenset({"replace"}))))
+@example(recipe=on_some_files(_MAKE, Act("copy", "/d", "/b", mode=-1, flags=frozenset({"contents"}))))
+@example(recipe=on_some_files(Act("copy", "/l", "/x", mode=-1, flags=frozenset({"follow"}))))
+@example(recipe=on_some_files(Act("copy", "/a", "/n/m", mode=0o700, flags=frozenset({"parents"}))))
 @settings(_SETTINGS, max_examples=300)
 def test_embedded_daemon_makes_the_tree_of_the_model(recipe: Recipe) -> None:
     async def run() -> None:
