@@ -7,9 +7,9 @@ left out of the recipes.
 from __future__ import annotations
 
 import asyncio
-import dataclasses
 import io
 import tarfile
+from dataclasses import replace
 from functools import cache
 
 from hypothesis import HealthCheck, example, given, settings
@@ -75,8 +75,7 @@ def seen(tree: Tree) -> dict[str, Entry]:
 def masked(tree: dict[str, Entry], umask: int) -> dict[str, Entry]:
     """A tree whose directories have lost the permissions of a daemon's umask, which an old one applies."""
     return {
-        path: dataclasses.replace(entry, mode=entry.mode & ~umask) if entry.kind == "d" else entry
-        for path, entry in tree.items()
+        path: replace(entry, mode=entry.mode & ~umask) if entry.kind == "d" else entry for path, entry in tree.items()
     }
 
 
@@ -106,6 +105,14 @@ def on_some_files(*acts: Act) -> Recipe:
     return Recipe({"/a": file, "/d": folder, "/d/f": file, "/l": link}, (Step("file", (0,), acts),))
 
 
+def difference(act: Act) -> Recipe:
+    """A recipe of what an action makes otherwise than a plain copy: the difference of two trees that are no relatives."""
+    copy = Act("copy", "/a", "/a", mode=-1)
+    recipe = on_some_files(copy)
+    steps = Step("file", (-1,), (copy,)), Step("file", (-1,), (act,)), Step("diff", (1, 2))
+    return replace(recipe, steps=steps)
+
+
 @given(recipe=recipes.recipes)
 @example(recipe=on_some_files(Act("mkfile", "/a", data=b"two", owner=(5, 6))))
 @example(recipe=on_some_files(Act("copy", "/a", "/b/c", mode=-1)))
@@ -113,6 +120,9 @@ def on_some_files(*acts: Act) -> Recipe:
 @example(recipe=on_some_files(_MAKE, Act("copy", "/d", "/b", mode=-1, flags=frozenset({"contents"}))))
 @example(recipe=on_some_files(Act("copy", "/l", "/x", mode=-1, flags=frozenset({"follow"}))))
 @example(recipe=on_some_files(Act("copy", "/a", "/n/m", mode=0o700, flags=frozenset({"parents"}))))
+@example(recipe=difference(Act("copy", "/a", "/a", mode=-1, owner=(5, 0))))
+@example(recipe=difference(Act("copy", "/a", "/a", mode=0o640)))
+@example(recipe=difference(Act("copy", "/a", "/a", mode=-1, flags=frozenset({"time"}))))
 @settings(_SETTINGS, max_examples=300)
 def test_embedded_daemon_makes_the_tree_of_the_model(recipe: Recipe) -> None:
     async def run() -> None:
