@@ -106,7 +106,7 @@ def on_some_files(*acts: Act) -> Recipe:
 
 
 def difference(act: Act) -> Recipe:
-    """A recipe of what an action makes otherwise than a plain copy: the difference of two trees that are no relatives."""
+    """A recipe of what an action makes otherwise than a plain copy: the difference of two unrelated trees."""
     copy = Act("copy", "/a", "/a", mode=-1)
     recipe = on_some_files(copy)
     steps = Step("file", (-1,), (copy,)), Step("file", (-1,), (act,)), Step("diff", (1, 2))
