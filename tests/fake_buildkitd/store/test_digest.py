@@ -20,6 +20,9 @@ def sample() -> Tree:
         blob = store.put_blob(text.encode())
         tree.put(b"/" + path.encode(), Node(st.S_IFREG | 0o644, size=1, blob=blob, mtime=7))
     tree.put(b"/l", Node(st.S_IFLNK | 0o777, link=b"d"))
+    tree.put(b"/n", Node(st.S_IFREG | 0o644))
+    tree.put(b"/dev", Node(st.S_IFCHR | 0o644, major=1, minor=3))
+    tree.own(b"/a.txt").xattrs = (("user.a", b"1"),)
     return tree
 
 
@@ -42,6 +45,30 @@ def chown(tree: Tree) -> None:
     tree.own(b"/d/e").uid = 1
 
 
+def chgrp(tree: Tree) -> None:
+    tree.own(b"/d/c.txt").gid = 1
+
+
+def empty_to_fifo(tree: Tree) -> None:
+    tree.own(b"/n").mode = st.S_IFIFO | 0o644
+
+
+def other_device(tree: Tree) -> None:
+    tree.own(b"/dev").major = 5
+
+
+def other_minor(tree: Tree) -> None:
+    tree.own(b"/dev").minor = 5
+
+
+def label(tree: Tree) -> None:
+    tree.own(b"/d/c.txt").xattrs = (("user.a", b"1"),)
+
+
+def relabel(tree: Tree) -> None:
+    tree.own(b"/a.txt").xattrs = (("user.a", b"2"),)
+
+
 def write(tree: Tree) -> None:
     node = tree.own(b"/d/e/f.txt")
     node.blob = b"x" * 32
@@ -59,7 +86,11 @@ def relink(tree: Tree) -> None:
 
 @pytest.mark.parametrize(
     ("change", "matters"),
-    [(touch, False), (chmod, True), (chown, True), (write, True), (rename, True), (relink, True)],
+    [
+        (touch, False),
+        *((change, True) for change in (chmod, chown, chgrp, write, rename, relink, empty_to_fifo)),
+        *((change, True) for change in (other_device, other_minor, label, relabel)),
+    ],
 )
 def test_what_counts(change: Callable[[Tree], None], matters: bool) -> None:
     before = sample().freeze()
