@@ -45,6 +45,10 @@ def chown(tree: Tree) -> None:
     tree.own(b"/d/e").uid = 1
 
 
+def chmod_root(tree: Tree) -> None:
+    tree.own(b"/").mode = st.S_IFDIR | 0o700
+
+
 def chgrp(tree: Tree) -> None:
     tree.own(b"/d/c.txt").gid = 1
 
@@ -77,7 +81,7 @@ def write(tree: Tree) -> None:
 def rename(tree: Tree) -> None:
     node = tree.must_lstat(b"/d/c.txt")
     tree.remove(b"/d/c.txt")
-    tree.put(b"/d/z.txt", node)
+    tree.put(b"/d/d.txt", node)  # its place among the others is the same
 
 
 def relink(tree: Tree) -> None:
@@ -88,6 +92,7 @@ def relink(tree: Tree) -> None:
     ("change", "matters"),
     [
         (touch, False),
+        (chmod_root, False),
         *((change, True) for change in (chmod, chown, chgrp, write, rename, relink, empty_to_fifo)),
         *((change, True) for change in (other_device, other_minor, label, relabel)),
     ],
