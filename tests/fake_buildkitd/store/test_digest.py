@@ -115,6 +115,7 @@ def test_what_counts(change: Callable[[Tree], None], matters: bool) -> None:
         (Selector(b"/", include=("d/e",)), [chown, write]),
         (Selector(b"/d", exclude=("e",)), [chmod, rename]),
         (Selector(b"/l", follow_links=True), [chmod, chown, write, rename]),
+        (Selector(b"/l*", wildcard=True, follow_links=True), [chmod, chown, write, rename]),
         (Selector(b"/l"), [relink]),
     ],
 )
