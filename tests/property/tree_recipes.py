@@ -228,6 +228,8 @@ def follow(recipe: Recipe, can: Abilities = ALL) -> Followed:
     graphs = [llb.local("context", llb.shared_key_hint(key))]
     states = [State(recipe.context, (model.Layer(recipe.context),))]
     clock = itertools.count(_UNKNOWN)
+    numbers = [0]
+    known: dict[Step, int] = {}
     followed = Followed(graphs[0], states[0])
     for step in recipe.steps:
         if not can.knows(step):
@@ -237,11 +239,25 @@ def follow(recipe: Recipe, can: Abilities = ALL) -> Followed:
             followed.refused = _graph_of(replace(step, acts=refused), graphs)
         if made is None:
             continue
-        graphs.append(_graph_of(replace(step, acts=acts), graphs))
-        states.append(made)
+        done = replace(step, acts=acts)
+        graphs.append(_graph_of(done, graphs))
+        # What a graph holds twice is made once, and has one time.
+        number = known.setdefault(_numbered(done, numbers), len(states))
+        states.append(states[number] if number < len(states) else made)
+        numbers.append(number)
         followed.kinds |= {step.kind, *(act.kind for act in acts)}
     followed.graph, followed.state = graphs[-1], states[-1]
     return followed
+
+
+def _numbered(step: Step, numbers: Sequence[int]) -> Step:
+    """A step that names each state by the first one that is the same."""
+
+    def number(use: int) -> int:
+        return numbers[use % len(numbers)] if use >= 0 else use
+
+    acts = tuple(replace(act, use=number(act.use)) for act in step.acts)
+    return replace(step, uses=tuple(map(number, step.uses)), acts=acts)
 
 
 def _follow_step(
