@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
-from pybuildkit.rpc import Code, Method, RpcError
+from pybuildkit.rpc import Method, RpcError
 from pybuildkit.session.auth import auth_pb2 as pb
 from pybuildkit.third_party.fsutil._wire import WireError, decode_varint, encode_varint, skip_field
 
@@ -41,14 +41,15 @@ def _encode(message: Credentials) -> bytes:
     return data
 
 
+_PLAIN = Method.of("/moby.filesync.v1.Auth/Credentials", pb.CredentialsRequest, pb.CredentialsResponse)
+
+
 def _decode(data: bytes) -> Credentials:
     """The message; raises RpcError (Internal) for bytes that are none."""
-    from google.protobuf.message import DecodeError
-
     try:
-        return pb.CredentialsResponse.FromString(data)
-    except DecodeError:
-        pass  # as far as it can be told: the texts may be what is no UTF-8
+        return _PLAIN.decode_response(data)
+    except RpcError as err:
+        failure = err  # as far as it can be told: the texts may be what is no UTF-8
     found = {b"\x0a": "", b"\x12": ""}
     position, end = 0, len(data)
     try:
@@ -58,18 +59,17 @@ def _decode(data: bytes) -> Credentials:
                 _, start = decode_varint(data, position + 1, end)
                 found[tag] = data[start:after].decode("utf-8", "surrogateescape")
             position = after
-    except WireError as err:
-        text = "grpc: failed to unmarshal the received message: proto: cannot parse invalid wire-format data"
-        raise RpcError(Code.INTERNAL, text) from err
+    except WireError:
+        raise failure from None
     return Login(*found.values())
 
 
 CREDENTIALS: Method[pb.CredentialsRequest, Credentials] = Method(
-    "/moby.filesync.v1.Auth/Credentials",
+    _PLAIN.path,
     client_streaming=False,
     server_streaming=False,
-    encode_request=pb.CredentialsRequest.SerializeToString,
-    decode_request=Method.of("", pb.CredentialsRequest, pb.CredentialsResponse).decode_request,
+    encode_request=_PLAIN.encode_request,
+    decode_request=_PLAIN.decode_request,
     encode_response=_encode,
     decode_response=_decode,
 )
