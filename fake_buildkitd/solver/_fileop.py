@@ -38,16 +38,6 @@ class FileActionError(BuildkitError):
         return str(self.__cause__)
 
 
-def solve_file_op(store: Store, op: pb.FileOp, inputs: Sequence[Node]) -> list[Node]:
-    """The results of a file operation, in the order of their output indexes.
-
-    Raises:
-        BuildkitError: an operation that makes no sense.
-        FileActionError: an action failed.
-    """
-    return _FileOpSolver(store, op, inputs).run()
-
-
 @dataclass(frozen=True)
 class FileLayers:
     """One output of a file operation: the input that it began with, -1 for an empty tree, and its layers.
@@ -59,13 +49,16 @@ class FileLayers:
     layers: list[tuple[int, Node]]
 
 
-def layered_file_op(store: Store, op: pb.FileOp, inputs: Sequence[Node]) -> list[FileLayers]:
-    """As `solve_file_op`, with the layers: what several actions begin with, or copy from, is one of its own."""
-    solver = _FileOpSolver(store, op, inputs)
-    solver.run()
-    return [
-        solver.layers_of(output) for output in sorted(action.output for action in op.actions if action.output != -1)
-    ]
+def solve_file_op(store: Store, op: pb.FileOp, inputs: Sequence[Node]) -> list[FileLayers]:
+    """The results of a file operation, in the order of their output indexes.
+
+    What several actions begin with, or copy from, is a layer of its own.
+
+    Raises:
+        BuildkitError: an operation that makes no sense.
+        FileActionError: an action failed.
+    """
+    return _FileOpSolver(store, op, inputs).run()
 
 
 def check_inputs(op: pb.FileOp, inputs: int) -> None:
@@ -152,7 +145,7 @@ class _FileOpSolver:
         self.inputs = list(inputs)
         self.done: dict[int, Node] = dict(enumerate(inputs))
 
-    def run(self) -> list[Node]:
+    def run(self) -> list[FileLayers]:
         count = len(self.inputs) + len(self.actions)
         outputs: dict[int, int] = {}
         for position, action in enumerate(self.actions):
@@ -169,14 +162,16 @@ class _FileOpSolver:
         for index in range(len(outputs)):
             if index not in outputs:
                 raise BuildkitError(f"missing output index {index}")
-        return [self._get(outputs[index]) for index in range(len(outputs))]
-
-    def layers_of(self, output: int) -> FileLayers:
-        """The layers of an output, after `run`."""
-        count = len(self.inputs)
-        index = next(count + at for at, action in enumerate(self.actions) if action.output == output)
-        layers: list[tuple[int, Node]] = []
+        found = [outputs[index] for index in range(len(outputs))]
+        for index in found:
+            self._get(index)
         own = self._own_layers()
+        return [self._layers_of(index, own) for index in found]
+
+    def _layers_of(self, index: int, own: set[int]) -> FileLayers:
+        """The layers of an output; `own` are the trees that are layers of their own."""
+        count = len(self.inputs)
+        layers: list[tuple[int, Node]] = []
         while index >= count:
             if index in own:
                 layers.append((index, self.done[index]))

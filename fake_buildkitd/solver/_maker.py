@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from fake_buildkitd.solver._assembly import Assembly
-from fake_buildkitd.solver._fileop import layered_file_op
+from fake_buildkitd.solver._fileop import solve_file_op
 from fake_buildkitd.solver._steps import diff_steps, merge_steps, tree_of_steps
 from fake_buildkitd.store import Snapshot, Step, Store, empty_root, set_steps, steps_of
 from pybuildkit.golang.errors import BuildkitError
@@ -56,7 +56,7 @@ class Maker:
         now = self._store.clock()
         roots = [tree.root if tree is not None else empty_root(now) for tree in inputs]
         made: dict[int, Snapshot] = {}
-        for output in layered_file_op(self._store, op, roots):
+        for output in solve_file_op(self._store, op, roots):
             tree = inputs[output.base] if output.base != -1 else None
             for index, root in output.layers:
                 below, steps = tree, steps_of(self._store, tree)

@@ -39,7 +39,8 @@ def perform(store: MemoryStore, state: llb.State, context: Node | None = None) -
             return context
         if vertex.digest not in done:
             inputs = [result(below, number) for below, number in vertex.inputs]
-            done[vertex.digest] = solve_file_op(store, vertex.op.file, inputs)
+            outputs = solve_file_op(store, vertex.op.file, inputs)
+            done[vertex.digest] = [output.layers[-1][1] for output in outputs]
         return done[vertex.digest][index]
 
     return result(edge.vertex, edge.index)
